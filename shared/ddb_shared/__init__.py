@@ -1,0 +1,1 @@
+"""What the exporter and the importer share: formats, wire, storage, pace, progress, errors."""
