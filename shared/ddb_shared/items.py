@@ -1,0 +1,105 @@
+"""Items as bytes: the lines of a shard and the puts of a request.
+
+A line is AWS's own export form, `{"Item":{…DynamoDB JSON…}}`, which is also what a PutRequest takes: a batch is made by
+joining lines, never by parsing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+_LINE_START: Final = b'{"Item":'
+_LINE_JOIN: Final = b'}\n{"Item":'
+_LINE_END: Final = b"}\n"
+
+
+class ItemLine(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
+    """One line of a shard, with the item as bytes."""
+
+    item: msgspec.Raw
+
+
+class RejectLine(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One line of a rejects file: the item, or the text that is no item, with the reason and its place.
+
+    `line` counts from 1 within the shard.
+    """
+
+    item: msgspec.Raw | None = msgspec.field(name="Item", default=None)
+    text: str | None = msgspec.field(name="Text", default=None)
+    error: dict[str, str]
+    shard: str
+    line: int
+
+
+_LINES: Final = msgspec.json.Decoder(list[ItemLine])
+_LINE: Final = msgspec.json.Decoder(ItemLine)
+
+
+def join_lines(items: Sequence[bytes | msgspec.Raw]) -> bytes:
+    """The lines of these items, each ended by a newline.
+
+    JSON escapes newlines within strings, so one between tokens is white space and can go.
+    """
+    joined = b"".join((_LINE_START, _LINE_JOIN.join(items), _LINE_END))  # type: ignore[arg-type] # Raw is a buffer
+    if joined.count(b"\n") != len(items):
+        joined = join_lines([bytes(item).replace(b"\n", b"") for item in items])
+    return joined
+
+
+def are_items(lines: Sequence[bytes]) -> bool:
+    """Whether each line is one JSON object with the member Item and nothing else.
+
+    Costs 7 µs for 25 items of 500 bytes. Without it a forged line could close its put and smuggle a delete into the
+    request.
+    """
+    try:
+        return len(_LINES.decode(b"[" + b",".join(lines) + b"]")) == len(lines)
+    except msgspec.DecodeError:
+        return False
+
+
+def item_of(line: bytes) -> bytes | None:
+    """The item's bytes; None where the line is no item."""
+    try:
+        return bytes(_LINE.decode(line).item)
+    except msgspec.DecodeError:
+        return None
+
+
+def key_of(item: bytes, key_names: Sequence[str]) -> tuple[Any, ...]:
+    """The values of the key attributes, comparable within one table; parses the item, so only for rare cases."""
+    attributes = msgspec.json.decode(item)
+    return tuple(_comparable(attributes.get(name)) for name in key_names)
+
+
+def _comparable(value: Any) -> Any:
+    """Numbers that DynamoDB holds equal compare equal: 1, 1.0 and 1E0."""
+    from decimal import Decimal, InvalidOperation  # noqa: PLC0415 - off the data path
+
+    match value:
+        case {"N": str(text)}:
+            try:
+                return ("N", Decimal(text))
+            except InvalidOperation:
+                return ("N", text)
+        case {"S": str(text)} | {"B": str(text)}:
+            return (*value, text)
+        case _:
+            return repr(value)
+
+
+def batch_request(table: str, puts: Iterable[bytes]) -> bytes:
+    """A BatchWriteItem request of put requests, each the bytes of `{"PutRequest":…}`."""
+    name = msgspec.json.encode(table)
+    return b"".join(
+        (b'{"RequestItems":{', name, b":[", b",".join(puts), b']},"ReturnConsumedCapacity":"TOTAL"}')
+    )
+
+
+def puts_of(lines: Iterable[bytes]) -> bytes:
+    """Lines as put requests, comma-separated: the inside of a BatchWriteItem request."""
+    return b'{"PutRequest":' + b'},{"PutRequest":'.join(lines) + b"}"

@@ -1,0 +1,308 @@
+"""The manifest, which makes a folder of shards an export, and AWS's own manifests beside it.
+
+The format is documented in shared/README.md. A manifest is written last and only once; whoever finds one knows that
+every shard it names is whole.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from typing import Any, Final
+
+import msgspec
+
+from ddb_shared.errors import ExportError
+from ddb_shared.storage import Conflict, Folder, S3Folder
+
+FORMAT: Final = "ddb-transfer/1"
+MANIFEST: Final = "manifest.json"
+AWS_SUMMARY: Final = "manifest-summary.json"
+AWS_FILES: Final = "manifest-files.json"
+STARTED: Final = "_started"
+DATA: Final = "data/"
+EXPORTS: Final = "AWSDynamoDB/"
+
+_EXPORT_ID: Final = re.compile(r"\d{14}-[0-9a-f]{8}")
+_SHARD_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One immutable data file: `items` lines, `bytes` before and `stored_bytes` after compression.
+
+    `key` is the full object key. `md5` is base64 and `sha256` hexadecimal, both of the stored bytes; `etag` is what S3
+    answered, without quotes. Foreign exports leave `sha256` empty and sizes at -1, which means unknown.
+    """
+
+    key: str
+    segment: int
+    items: int
+    bytes: int
+    stored_bytes: int
+    md5: str
+    sha256: str = ""
+    etag: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's name within `data/`, which also names its import state."""
+        return self.key.rpartition("/")[2]
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the items come from. `table_id` changes when a table is deleted and made again."""
+
+    table_name: str
+    table_arn: str
+    table_id: str
+    account: str
+    region: str
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The export's options that shape its files; a resumed export must have the same."""
+
+    format: str
+    compression: str
+    segments: int
+    shard_size: int
+    consistent_read: bool
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of an export. Times are RFC 3339 in UTC with milliseconds; `consumed_rcu` in read capacity units."""
+
+    format: str
+    export_id: str
+    tool_version: str
+    method: str
+    started_at: str
+    finished_at: str
+    source: Source
+    table: dict[str, Any]
+    options: Settings
+    consumed_rcu: float
+    items: int
+    bytes: int
+    shards: list[Shard]
+
+
+class _Version(msgspec.Struct):
+    format: str = ""
+
+
+class _AwsSummary(msgspec.Struct, rename="camel"):
+    version: str
+    table_arn: str
+    table_id: str
+    manifest_files_s3_key: str = msgspec.field(name="manifestFilesS3Key")
+    item_count: int
+    output_format: str
+    start_time: str = ""
+    end_time: str | None = None
+    export_type: str | None = None
+
+
+class _AwsFile(msgspec.Struct, rename="camel"):
+    item_count: int
+    md5_checksum: str = msgspec.field(name="md5Checksum")
+    data_file_s3_key: str = msgspec.field(name="dataFileS3Key")
+    etag: str = ""
+
+
+def new_export_id(epoch_seconds: float) -> str:
+    """An id in AWS's form: 14 digits of epoch milliseconds, a dash, 8 hexadecimal digits."""
+    return f"{int(epoch_seconds * 1000):014d}-{secrets.token_hex(4)}"
+
+
+def export_id_of(folder: S3Folder) -> str:
+    """The id in the folder's name; raises ExportError where the folder can't be an export's."""
+    name = folder.prefix.rstrip("/").rpartition("/")[2]
+    if not _EXPORT_ID.fullmatch(name):
+        raise ExportError(
+            f"{folder.url} is not the folder of an export.",
+            "An export's folder ends in AWSDynamoDB/<14 digits>-<8 hexadecimal digits>/, as ddb-export prints it.",
+        )
+    return name
+
+
+def write(folder: S3Folder, manifest: Manifest) -> None:
+    """Publishes the export; raises ExportError where it has a manifest already."""
+    data = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+    try:
+        folder.write(MANIFEST, data, new=True)
+    except Conflict as error:
+        raise ExportError(f"{folder.url} has a manifest already: the export is complete.") from error
+
+
+def read(folder: S3Folder) -> Manifest:
+    """The manifest of the export in `folder`, ours or AWS's own.
+
+    Raises ExportError where there is none, its format is unknown, or it names a file outside the export's folder.
+    """
+    stored = folder.read(MANIFEST)
+    if stored is not None:
+        return _checked(folder, _decode(folder, stored.data))
+    summary = folder.read(AWS_SUMMARY)
+    if summary is not None:
+        return _checked(folder, _read_aws(folder, summary.data))
+    if folder.read(STARTED) is not None:
+        raise ExportError(
+            f"The export {folder.url} is unfinished: it has no manifest.json yet.",
+            f"Wait for it, or finish it with: ddb-export --resume {folder.url}",
+        )
+    raise ExportError(f"There is no export at {folder.url}.", "Give the folder that ddb-export printed.")
+
+
+def _decode(folder: Folder, data: bytes) -> Manifest:
+    where = f"{folder.url}{MANIFEST}"
+    try:
+        version = msgspec.json.decode(data, type=_Version).format
+        if version != FORMAT:
+            raise ExportError(
+                f"{where} has the format {version!r}, and this version reads {FORMAT!r}.",
+                "Use the version of ddb-transfer that made the export, or a newer one.",
+            )
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise ExportError(f"{where} is damaged: {error}", "Export the table again.") from error
+
+
+def _checked(folder: S3Folder, manifest: Manifest) -> Manifest:
+    """Refuses keys outside the folder, names that are listed twice and sums that do not add up."""
+    names = set()
+    for shard in manifest.shards:
+        shard_name(folder, shard)
+        if shard.name in names:
+            raise ExportError(f"The manifest of {folder.url} lists {shard.key} twice.", "Export the table again.")
+        names.add(shard.name)
+    if sum(shard.items for shard in manifest.shards) != manifest.items:
+        raise ExportError(
+            f"The manifest of {folder.url} is damaged: its shards do not add up to {manifest.items} items.",
+            "Export the table again.",
+        )
+    return manifest
+
+
+def shard_name(folder: S3Folder, shard: Shard) -> str:
+    """The shard's name relative to `folder`, wherever the export was copied since.
+
+    A manifest is input from another account: a key outside the export's own data folder is refused.
+    """
+    inside = f"{EXPORTS}{export_id_of(folder)}/{DATA}"
+    before, found, name = shard.key.rpartition(inside)
+    at_root_of_prefix = found and (not before or before.endswith("/"))
+    if not at_root_of_prefix or not _SHARD_NAME.fullmatch(name):
+        raise ExportError(
+            f"The manifest of {folder.url} names {shard.key!r}, which lies outside of the export's own folder.",
+            "Do not use this export: someone changed its manifest.",
+        )
+    return DATA + name
+
+
+def write_aws(folder: S3Folder, manifest: Manifest) -> None:
+    """Writes AWS's manifest-files.json and manifest-summary.json with their .md5 files.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Output.html
+    """
+    files = b"".join(
+        msgspec.json.encode(
+            {
+                "itemCount": shard.items,
+                "md5Checksum": shard.md5,
+                "etag": shard.etag,
+                "dataFileS3Key": shard.key,
+            }
+        )
+        + b"\n"
+        for shard in manifest.shards
+    )
+    _write_with_md5(folder, AWS_FILES, files)
+    _write_with_md5(folder, AWS_SUMMARY, msgspec.json.encode(_aws_summary(folder, manifest)) + b"\n")
+
+
+def _aws_summary(folder: S3Folder, manifest: Manifest) -> dict[str, Any]:
+    prefix = folder.prefix.rpartition(EXPORTS)[0].rstrip("/")
+    return {
+        "version": "2020-06-30",
+        "exportArn": f"{manifest.source.table_arn}/export/{manifest.export_id}",
+        "startTime": manifest.started_at,
+        "endTime": manifest.finished_at,
+        "tableArn": manifest.source.table_arn,
+        "tableId": manifest.source.table_id,
+        "exportTime": manifest.started_at,
+        "s3Bucket": folder.bucket,
+        "s3Prefix": prefix or None,
+        "s3SseAlgorithm": "AES256",
+        "s3SseKmsKeyId": None,
+        "manifestFilesS3Key": folder.key(AWS_FILES),
+        "billedSizeBytes": int(manifest.table.get("TableSizeBytes", 0)),
+        "itemCount": manifest.items,
+        "outputFormat": "DYNAMODB_JSON",
+    }
+
+
+def _write_with_md5(folder: Folder, name: str, data: bytes) -> None:
+    folder.write(name, data)
+    md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest())
+    folder.write(name.removesuffix(".json") + ".md5", md5)
+
+
+def _read_aws(folder: S3Folder, data: bytes) -> Manifest:
+    """A full export that AWS wrote, seen as one of ours."""
+    where = f"{folder.url}{AWS_SUMMARY}"
+    try:
+        summary = msgspec.json.decode(data, type=_AwsSummary)
+        if summary.output_format != "DYNAMODB_JSON" or (summary.export_type or "FULL_EXPORT") != "FULL_EXPORT":
+            raise ExportError(
+                f"{where} describes a {summary.export_type or 'FULL_EXPORT'} in {summary.output_format}.",
+                "Only full exports in DYNAMODB_JSON can be imported.",
+            )
+        listing = folder.read(AWS_FILES)
+        if listing is None:
+            raise ExportError(f"{folder.url}{AWS_FILES} is missing.", "Copy the whole export folder.")
+        files = [msgspec.json.decode(line, type=_AwsFile) for line in listing.data.splitlines()]
+    except msgspec.DecodeError as error:
+        raise ExportError(f"{where} is damaged: {error}", "Export the table again.") from error
+    return _manifest_of_aws(summary, files, export_id_of(folder))
+
+
+def _manifest_of_aws(summary: _AwsSummary, files: list[_AwsFile], export_id: str) -> Manifest:
+    _, _, _, region, account, table = summary.table_arn.split(":", 5)
+    shards = [
+        Shard(
+            key=file.data_file_s3_key,
+            segment=number,
+            items=file.item_count,
+            bytes=-1,
+            stored_bytes=-1,
+            md5=file.md5_checksum,
+            etag=file.etag,
+        )
+        for number, file in enumerate(files)
+    ]
+    return Manifest(
+        format=FORMAT,
+        export_id=export_id,
+        tool_version="",
+        method="aws-export",
+        started_at=summary.start_time,
+        finished_at=summary.end_time or "",
+        source=Source(
+            table_name=table.removeprefix("table/"),
+            table_arn=summary.table_arn,
+            table_id=summary.table_id,
+            account=account,
+            region=region,
+        ),
+        table={},
+        options=Settings(
+            format="jsonl", compression="gzip", segments=len(files), shard_size=0, consistent_read=False
+        ),
+        consumed_rcu=0.0,
+        items=summary.item_count,
+        bytes=-1,
+        shards=shards,
+    )

@@ -1,0 +1,120 @@
+"""What DescribeTable says of a table."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ddb_shared.errors import TableError, explained
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAttribute:
+    """One key attribute: its name, its type (S, N or B) and its role (HASH or RANGE)."""
+
+    name: str
+    type: str
+    role: str
+
+    def __str__(self) -> str:
+        kind = "partition key" if self.role == "HASH" else "sort key"
+        return f"{kind} {self.name} ({self.type})"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it is now; sizes are about six hours old (DescribeTable's documentation)."""
+
+    name: str
+    arn: str
+    id: str
+    account: str
+    region: str
+    status: str
+    key: tuple[KeyAttribute, ...]
+    item_count: int
+    size_bytes: int
+    on_demand: bool
+    read_units: int
+    write_units: int
+    definition: dict[str, Any] = field(compare=False, hash=False)
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """Partition key first."""
+        return tuple(attribute.name for attribute in self.key)
+
+    def describe_key(self) -> str:
+        """The key schema in words."""
+        return ", ".join(map(str, self.key))
+
+
+def describe(client: Any, name_or_arn: str) -> Table:
+    """The table; raises TableError where it does not exist."""
+    with explained(f"describe table {name_or_arn}"):
+        try:
+            description = client.describe_table(TableName=name_or_arn)["Table"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            region = client.meta.region_name
+            raise TableError(
+                f"Table {name_or_arn} does not exist in region {region} of this account.",
+                "Check the name, the account (--profile, --role-arn) and --region.",
+            ) from error
+    return from_description(description)
+
+
+def from_description(description: dict[str, Any]) -> Table:
+    """A table from the `Table` member of DescribeTable's answer."""
+    arn = description["TableArn"]
+    _, _, _, region, account, _ = arn.split(":", 5)
+    throughput = description.get("ProvisionedThroughput", {})
+    # The member is absent for tables that were never on-demand.
+    on_demand = description.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST"
+    created = description.get("CreationDateTime", "")
+    return Table(
+        name=description["TableName"],
+        arn=arn,
+        # DynamoDB Local gives no TableId; the creation time tells a re-created table apart as well.
+        id=description.get("TableId") or str(_plain(created)),
+        account=account,
+        region=region,
+        status=description["TableStatus"],
+        key=key_of(description),
+        item_count=description.get("ItemCount", 0),
+        size_bytes=description.get("TableSizeBytes", 0),
+        on_demand=on_demand,
+        read_units=throughput.get("ReadCapacityUnits", 0),
+        write_units=throughput.get("WriteCapacityUnits", 0),
+        definition=_plain(description),
+    )
+
+
+def key_of(definition: dict[str, Any]) -> tuple[KeyAttribute, ...]:
+    """The key attributes of a table definition, partition key first."""
+    types = {entry["AttributeName"]: entry["AttributeType"] for entry in definition["AttributeDefinitions"]}
+    return tuple(
+        KeyAttribute(entry["AttributeName"], types[entry["AttributeName"]], entry["KeyType"])
+        for entry in sorted(definition["KeySchema"], key=lambda entry: str(entry["KeyType"]))
+    )
+
+
+def require_readable(table: Table) -> None:
+    """Raises TableError unless items can be read and written now."""
+    if table.status not in {"ACTIVE", "UPDATING"}:
+        raise TableError(f"Table {table.name} is {table.status}.", "Wait until it is ACTIVE, then run the command again.")
+
+
+def _plain(value: Any) -> Any:
+    """A description as JSON can hold it: times become RFC 3339 text."""
+    if isinstance(value, datetime.datetime):
+        return value.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items() if name != "ResponseMetadata"}
+    if isinstance(value, list):
+        return [_plain(member) for member in value]
+    return value
