@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 import ddb_shared
 from ddb_export.options import ExportOptions
 from ddb_export.run import ExportResult, run_export
-from ddb_export.shard_writer import SUFFIXES
 from ddb_shared.aws import Aws
+from ddb_shared.compression import SUFFIXES
 from ddb_shared.errors import EXIT_CODES
 from ddb_shared.options import ByteSize, Capacity, Common, common_options, print_result, run
 from ddb_shared.workers import stop_on_signals
@@ -38,50 +40,36 @@ Examples:
     metavar="N",
     help="Scan segments.  [default: one per 64 MiB of the table, 16 to 1,024]",
 )
-@click.option("--consistent-read", is_flag=True, default=None, help="Read consistently, at twice the capacity.")
-@click.option("--max-rcu", type=Capacity(), metavar="N", help="Read capacity units per second, over all processes.")
 @click.option(
-    "--shard-size", type=ByteSize(), metavar="BYTES", help="Roll shards at this compressed size.  [default: 64MiB]"
+    "--consistent-read", is_flag=True, default=None, help="Read consistently, at twice the capacity."
+)
+@click.option(
+    "--max-rcu", type=Capacity(), metavar="N", help="Read capacity units per second, over all processes."
+)
+@click.option(
+    "--shard-size",
+    type=ByteSize(),
+    metavar="BYTES",
+    help="Roll shards at this compressed size.  [default: 64MiB]",
 )
 @click.version_option(ddb_shared.__version__)
 @common_options
-def command(
-    common: Common,
-    table: str | None,
-    destination: str | None,
-    resume: str | None,
-    compression: str | None,
-    segments: int | None,
-    consistent_read: bool | None,  # noqa: FBT001 - click passes a flag so
-    max_rcu: float | None,
-    shard_size: int | None,
-) -> None:
+def command(common: Common, **given: Any) -> None:
     """Export TABLE into a new folder below s3://BUCKET[/PREFIX] and print its location.
 
     The table is scanned in parallel; its items become compressed JSON lines in AWS's own export form. The export is
     complete once it has its manifest; until then --resume finishes it.
     """
-    options = ExportOptions(
-        common=common,
-        table=table,
-        destination=destination,
-        resume=resume,
-        compression=compression,
-        segments=segments,
-        consistent_read=consistent_read,
-        max_rcu=max_rcu,
-        shard_size=shard_size,
-    )
+    options = ExportOptions(common=common, **given)
     with stop_on_signals() as stop:
         result = run_export(options, Aws(common.aws), stop)
     print_result(result, _text(result), as_json=common.as_json)
 
 
 def _text(result: ExportResult) -> str:
-    throttled = sum(result.throttled.values())
     return (
         f"Exported {result.items:,} items in {result.shards:,} shards, {result.seconds:,.1f} s, "
-        f"{result.consumed_rcu:,.1f} RCU, {throttled:,} times throttled.\n{result.export}"
+        f"{result.consumed_rcu:,.1f} RCU, {result.throttled:,} times throttled.\n{result.export}"
     )
 
 

@@ -55,7 +55,8 @@ class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
     shards: int
     seconds: float
     consumed_rcu: float
-    throttled: dict[str, int]
+    throttled: int
+    throttle_reasons: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def run_export(options: ExportOptions, aws: Aws, stop: Stop) -> ExportResult:
     export = _find(options, aws) if options.resume else _begin(options, aws)
     remedy = f"Finish the export with:\n  {resume_command(export.folder, options)}"
     try:
-        throttled = _scan(export, options, aws, stop)
+        throttled = _scan(export, options, stop)
         stop.check(remedy)
         manifest = _finish(export, aws)
     except (AccessError, BucketError, ServiceError) as error:
@@ -88,7 +89,8 @@ def run_export(options: ExportOptions, aws: Aws, stop: Stop) -> ExportResult:
         shards=len(manifest.shards),
         seconds=round(time.monotonic() - began, 3),
         consumed_rcu=manifest.consumed_rcu,
-        throttled=throttled,
+        throttled=sum(throttled.values()),
+        throttle_reasons=throttled,
     )
 
 
@@ -100,7 +102,9 @@ def resume_command(folder: S3Folder, options: ExportOptions) -> str:
 def _begin(options: ExportOptions, aws: Aws) -> _Export:
     """A new export: everything that can be refused is, before `_started` is written."""
     if options.table is None or options.destination is None:
-        raise UsageError("TABLE and s3://BUCKET[/PREFIX] are needed.", "Or finish an export with --resume EXPORT.")
+        raise UsageError(
+            "TABLE and s3://BUCKET[/PREFIX] are needed.", "Or finish an export with --resume EXPORT."
+        )
     bucket, prefix = parse_bucket_url(options.destination)
     table = _readable_table(aws, options.table)
     check_bucket(aws.s3, bucket)
@@ -130,7 +134,9 @@ def _find(options: ExportOptions, aws: Aws) -> _Export:
         raise ExportError(f"The export {folder.url} is complete: there is nothing to resume.")
     stored = folder.read(manifests.STARTED)
     if stored is None or not stored.data:
-        raise ExportError(f"No export of ddb-export has begun at {folder.url}.", "Give the folder that it printed.")
+        raise ExportError(
+            f"No export of ddb-export has begun at {folder.url}.", "Give the folder that it printed."
+        )
     started = msgspec.json.decode(stored.data, type=Started)
     table = _readable_table(aws, started.source.table_name)
     _refuse_another_table(options.table, started, table)
@@ -175,14 +181,20 @@ def _refuse_other_settings(options: ExportOptions, started: Started) -> None:
 def source_of(table: Table) -> Source:
     """The table as the manifest names it."""
     return Source(
-        table_name=table.name, table_arn=table.arn, table_id=table.id, account=table.account, region=table.region
+        table_name=table.name,
+        table_arn=table.arn,
+        table_id=table.id,
+        account=table.account,
+        region=table.region,
     )
 
 
-def _scan(export: _Export, options: ExportOptions, aws: Aws, stop: Stop) -> dict[str, int]:
+def _scan(export: _Export, options: ExportOptions, stop: Stop) -> dict[str, int]:
     """Scans what is left, in parallel; returns the throttling errors met, by reason."""
     common, settings = options.common, export.started.options
-    done = {state.segment for state in _load_states(export.folder) if state.done} if export.done_items else set()
+    done = (
+        {state.segment for state in _load_states(export.folder) if state.done} if export.done_items else set()
+    )
     hands = deal([segment for segment in range(settings.segments) if segment not in done], common.processes)
     tasks = [
         ScanTask(
@@ -254,7 +266,9 @@ def _strays(folder: S3Folder, states: list[SegmentCheckpoint], settings: Setting
     are replaced by shards without items.
     """
     named = {shard.name for state in states for shard in state.shards}
-    strays = [entry.name for entry in folder.list(manifests.DATA) if entry.name.rpartition("/")[2] not in named]
+    strays = [
+        entry.name for entry in folder.list(manifests.DATA) if entry.name.rpartition("/")[2] not in named
+    ]
     empty = []
     for name in strays:
         segment, _, sequence = name.rpartition("/")[2].partition(".")[0].partition("-")

@@ -21,19 +21,17 @@ from ddb_export.shard_writer import ShardWriter, open_shard
 from ddb_shared import checkpoint as checkpoints
 from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.checkpoint import SegmentCheckpoint
-from ddb_shared.errors import WireError, explain
+from ddb_shared.errors import explained
 from ddb_shared.loop import first_error, run_loop, stop_event, unless_stopped
 from ddb_shared.progress import Tick
 from ddb_shared.storage import S3Folder
 from ddb_shared.throttle import Pace
-from ddb_shared.wire import ScanPage, Wire, open_http
+from ddb_shared.wire import ScanPage, Wire, open_http, scan_request
 from ddb_shared.workers import Channel
 
 OPEN_SEGMENTS: Final = 8
 # An export that is killed does at most this much of a segment again, however slow the pace is.
 SHARD_SECONDS: Final = 300.0
-# 1 MB read eventually consistently: the cost of a page until the first one has told its own.
-_PAGE_UNITS: Final = 128.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +59,9 @@ async def _scan_segments(task: ScanTask, channel: Channel) -> dict[str, int]:
     aws = Aws(task.aws)
     folder = S3Folder(aws.s3, task.bucket, task.prefix)
     async with open_http(OPEN_SEGMENTS) as http, stop_event(channel) as stop:
-        wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws)
-        await _Scanner(task, folder, wire, Pace(task.max_rcu), channel, stop).run()
+        pace = Pace(task.max_rcu)
+        wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=pace)
+        await _Scanner(task, folder, wire, channel, stop).run()
     return dict(wire.throttled)
 
 
@@ -70,15 +69,13 @@ class _Scanner:
     """The state that the segments of one worker share."""
 
     def __init__(
-        self, task: ScanTask, folder: S3Folder, wire: Wire, pace: Pace, channel: Channel, stop: asyncio.Event
+        self, task: ScanTask, folder: S3Folder, wire: Wire, channel: Channel, stop: asyncio.Event
     ) -> None:
         self._task = task
         self._folder = folder
         self._wire = wire
-        self._pace = pace
         self._channel = channel
         self.stop = stop
-        self._page_units = _PAGE_UNITS
         self._throttled_reported = 0
 
     async def run(self) -> None:
@@ -143,7 +140,7 @@ class _Scanner:
                 bytes=size,
                 units=page.consumed_units,
                 throttled=throttled,
-                note=self._pace.reason,
+                note=self._wire.pace.reason,
             )
         )
 
@@ -158,16 +155,18 @@ class _Scanner:
         return state
 
     async def fetch(self, segment: int, start: msgspec.Raw | None) -> ScanPage:
-        """One page, paced."""
-        estimate = self._page_units
-        await self._pace.admit(estimate)
-        try:
-            page = await self._wire.scan(_scan_request(self._task, segment, start))
-        except WireError as error:
-            raise explain(error, f"scan table {self._task.table}") or error from error
-        self._pace.settle(estimate_units=estimate, consumed_units=page.consumed_units)
-        self._page_units = page.consumed_units or self._page_units
-        return page
+        """One page, at the pace that the cap allows."""
+        with explained(f"scan table {self._task.table}"):
+            task = self._task
+            return await self._wire.scan(
+                scan_request(
+                    task.table,
+                    segment=segment,
+                    total_segments=task.total_segments,
+                    consistent_read=task.consistent_read,
+                    start=start,
+                )
+            )
 
 
 class _Pages:
@@ -208,17 +207,3 @@ class _Pages:
 
     def _request(self, start: msgspec.Raw | None) -> asyncio.Task[ScanPage]:
         return asyncio.create_task(self._scanner.fetch(self._segment, start))
-
-
-def _scan_request(task: ScanTask, segment: int, start: msgspec.Raw | None) -> bytes:
-    request: dict[str, object] = {
-        "TableName": task.table,
-        "Segment": segment,
-        "TotalSegments": task.total_segments,
-        "ReturnConsumedCapacity": "TOTAL",
-    }
-    if task.consistent_read:
-        request["ConsistentRead"] = True
-    if start is not None:
-        request["ExclusiveStartKey"] = start
-    return msgspec.json.encode(request)

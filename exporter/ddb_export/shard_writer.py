@@ -12,37 +12,14 @@ import hashlib
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol
 
 import msgspec
-from isal import isal_zlib
 
+from ddb_shared.compression import SUFFIXES, compressor
 from ddb_shared.errors import ShardError, explained
 from ddb_shared.items import join_lines
 from ddb_shared.manifest import DATA, Shard
 from ddb_shared.storage import S3Folder
-
-# isal's fastest level: 0.6 ms a megabyte of items where zlib's default takes 8.3, for a tenth more bytes.
-_GZIP_LEVEL: Final = 1
-_GZIP_FORMAT: Final = 31  # zlib's "wbits" for a gzip header, with the time left at 0 as AWS leaves it
-
-SUFFIXES: Final = {"gzip": ".json.gz", "zstd": ".json.zst", "none": ".json"}
-
-
-class Compressor(Protocol):
-    """An incremental compressor, as zlib defines it."""
-
-    def compress(self, data: bytes) -> bytes: ...  # noqa: D102
-
-    def flush(self) -> bytes: ...  # noqa: D102
-
-
-class _Plain:
-    def compress(self, data: bytes) -> bytes:
-        return data
-
-    def flush(self) -> bytes:
-        return b""
 
 
 class ShardWriter:
@@ -53,7 +30,7 @@ class ShardWriter:
         self._segment = segment
         self._name = f"{DATA}{segment:04d}-{sequence:06d}{SUFFIXES[compression]}"
         self._upload = folder.open_upload(self._name)
-        self._compressor = _compressor(compression)
+        self._compressor = compressor(compression)
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256()
         self._items = 0
@@ -106,18 +83,10 @@ class ShardWriter:
                 self._upload.write(data)
 
 
-def _compressor(compression: str) -> Compressor:
-    if compression == "gzip":
-        compressor: Any = isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
-    elif compression == "zstd":
-        raise NotImplementedError
-    else:
-        compressor = _Plain()
-    return compressor
-
-
 @asynccontextmanager
-async def open_shard(folder: S3Folder, segment: int, sequence: int, compression: str) -> AsyncIterator[ShardWriter]:
+async def open_shard(
+    folder: S3Folder, segment: int, sequence: int, compression: str
+) -> AsyncIterator[ShardWriter]:
     """A shard writer that is aborted unless the block committed it."""
     writer = await asyncio.to_thread(ShardWriter, folder, segment, sequence, compression)
     try:

@@ -107,7 +107,7 @@ class ServiceError(TransferError):
     """A service kept failing until the retries ran out, or refused for good."""
 
 
-class Interrupted(TransferError):
+class Interrupted(TransferError):  # noqa: N818 - an interruption is no error
     """A signal ended the run; what was confirmed is saved."""
 
     def __init__(self, message: str, remedy: str = "", signal_number: int = 2) -> None:
@@ -151,19 +151,26 @@ def explained(doing: str) -> Iterator[None]:
         raise mapped from error
 
 
-def explain(error: BaseException, doing: str) -> TransferError | None:
+def explain(error: BaseException, doing: str) -> TransferError | None:  # noqa: PLR0911 - one line per family
     """The TransferError for a foreign error; None where the error is a bug of ours."""
     cause = _client_error(error)
     if cause is not None:
         return _explain_code(cause.response.get("Error", {}), cause.operation_name, doing)
     if isinstance(error, WireError):
         return _explain_code({"Code": error.code, "Message": error.message}, "", doing)
-    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
+    if isinstance(
+        error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError
+    ):
         return AccessError(f"Could not {doing}: {error}", _CREDENTIALS_REMEDY)
     if isinstance(error, boto.ProfileNotFound):
-        return AccessError(f"Could not {doing}: {error}", "Name a profile of your AWS config file with --profile.")
+        return AccessError(
+            f"Could not {doing}: {error}", "Name a profile of your AWS config file with --profile."
+        )
     if isinstance(error, boto.NoRegionError):
-        return UsageError(f"Could not {doing}: no region is set.", "Give --region, or set AWS_REGION or a region in the profile.")
+        return UsageError(
+            f"Could not {doing}: no region is set.",
+            "Give --region, or set AWS_REGION or a region in the profile.",
+        )
     if isinstance(error, boto.ParamValidationError):
         return UsageError(f"Could not {doing}: {error}")
     if isinstance(error, aiohttp.ClientError | asyncio.TimeoutError | boto.BotoCoreError):
@@ -201,7 +208,11 @@ def _is_library_error(error: BaseException) -> bool:
 
 def _explain_code(fields: dict[str, str], operation: str, doing: str) -> TransferError:
     code, message = fields.get("Code", ""), fields.get("Message", "")
-    said = f"Could not {doing}: {code}: {message}" if message and message != code else f"Could not {doing}: {code}"
+    said = (
+        f"Could not {doing}: {code}: {message}"
+        if message and message != code
+        else f"Could not {doing}: {code}"
+    )
     if code in EXPIRED_CODES:
         return AccessError(said, "The credentials have expired. Renew them and run the same command again.")
     if code in CREDENTIAL_CODES:

@@ -44,7 +44,7 @@ def join_lines(items: Sequence[bytes | msgspec.Raw]) -> bytes:
 
     JSON escapes newlines within strings, so one between tokens is white space and can go.
     """
-    joined = b"".join((_LINE_START, _LINE_JOIN.join(items), _LINE_END))  # type: ignore[arg-type] # Raw is a buffer
+    joined = b"".join((_LINE_START, _LINE_JOIN.join(items), _LINE_END))
     if joined.count(b"\n") != len(items):
         joined = join_lines([bytes(item).replace(b"\n", b"") for item in items])
     return joined
@@ -73,6 +73,8 @@ def item_of(line: bytes) -> bytes | None:
 def key_of(item: bytes, key_names: Sequence[str]) -> tuple[Any, ...]:
     """The values of the key attributes, comparable within one table; parses the item, so only for rare cases."""
     attributes = msgspec.json.decode(item)
+    if not isinstance(attributes, dict):
+        return (repr(attributes),)
     return tuple(_comparable(attributes.get(name)) for name in key_names)
 
 

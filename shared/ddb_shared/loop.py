@@ -46,7 +46,7 @@ async def stop_event(channel: Channel) -> AsyncIterator[asyncio.Event]:
     event = asyncio.Event()
 
     async def poll() -> None:
-        while not channel.stopping():
+        while not channel.stopping():  # noqa: ASYNC110 - the parent is another process
             await asyncio.sleep(POLL_SECONDS)
         event.set()
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from ddb_shared.errors import ExportError
-from ddb_shared.storage import Conflict, Folder, S3Folder
+from ddb_shared.storage import ConflictError, Folder, S3Folder
 
 FORMAT: Final = "ddb-transfer/1"
 MANIFEST: Final = "manifest.json"
@@ -133,7 +133,7 @@ def write(folder: S3Folder, manifest: Manifest) -> None:
     data = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
     try:
         folder.write(MANIFEST, data, new=True)
-    except Conflict as error:
+    except ConflictError as error:
         raise ExportError(f"{folder.url} has a manifest already: the export is complete.") from error
 
 
@@ -176,7 +176,9 @@ def _checked(folder: S3Folder, manifest: Manifest) -> Manifest:
     for shard in manifest.shards:
         shard_name(folder, shard)
         if shard.name in names:
-            raise ExportError(f"The manifest of {folder.url} lists {shard.key} twice.", "Export the table again.")
+            raise ExportError(
+                f"The manifest of {folder.url} lists {shard.key} twice.", "Export the table again."
+            )
         names.add(shard.name)
     if sum(shard.items for shard in manifest.shards) != manifest.items:
         raise ExportError(
@@ -255,7 +257,10 @@ def _read_aws(folder: S3Folder, data: bytes) -> Manifest:
     where = f"{folder.url}{AWS_SUMMARY}"
     try:
         summary = msgspec.json.decode(data, type=_AwsSummary)
-        if summary.output_format != "DYNAMODB_JSON" or (summary.export_type or "FULL_EXPORT") != "FULL_EXPORT":
+        if (
+            summary.output_format != "DYNAMODB_JSON"
+            or (summary.export_type or "FULL_EXPORT") != "FULL_EXPORT"
+        ):
             raise ExportError(
                 f"{where} describes a {summary.export_type or 'FULL_EXPORT'} in {summary.output_format}.",
                 "Only full exports in DYNAMODB_JSON can be imported.",

@@ -32,7 +32,9 @@ _OPTIONS: Final = (
         help="Role to assume, renewed for the whole run; repeat it for a chain.",
     ),
     click.option("--external-id", metavar="ID", help="External id that the role's trust policy demands."),
-    click.option("--endpoint-url", metavar="URL", help="Endpoint of DynamoDB, STS and S3, for local services."),
+    click.option(
+        "--endpoint-url", metavar="URL", help="Endpoint of DynamoDB, STS and S3, for local services."
+    ),
     click.option("--s3-endpoint-url", metavar="URL", help="Endpoint of S3 alone."),
     click.option(
         "--bucket-owner",
@@ -103,7 +105,9 @@ def common_options(command: Command) -> Command:
 
 
 def _collect(given: dict[str, Any]) -> Common:
-    logging.basicConfig(level=given.pop("log_level").upper(), stream=sys.stderr, format="%(levelname)s %(message)s")
+    logging.basicConfig(
+        level=given.pop("log_level").upper(), stream=sys.stderr, format="%(levelname)s %(message)s"
+    )
     taken = {name: given.pop(name) for name in AwsOptions.__dataclass_fields__}
     return Common(
         aws=AwsOptions(**taken),
@@ -149,7 +153,16 @@ class ByteSize(click.ParamType[int]):
     """A number of bytes such as 64MiB, 500MB or 1048576."""
 
     name = "bytes"
-    _UNITS: Final = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+    _UNITS: Final = {
+        "": 1,
+        "b": 1,
+        "kib": 2**10,
+        "mib": 2**20,
+        "gib": 2**30,
+        "kb": 10**3,
+        "mb": 10**6,
+        "gb": 10**9,
+    }
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number of bytes."""

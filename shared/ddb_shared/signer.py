@@ -42,7 +42,9 @@ class Signer:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(epoch_seconds))
         scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
         token_line = f"x-amz-security-token:{keys.token}\n" if keys.token else ""
-        signed = "content-type;host;x-amz-date;" + ("x-amz-security-token;" if keys.token else "") + "x-amz-target"
+        signed = (
+            "content-type;host;x-amz-date;" + ("x-amz-security-token;" if keys.token else "") + "x-amz-target"
+        )
         canonical = (
             f"POST\n/\n\ncontent-type:{JSON_CONTENT_TYPE}\nhost:{self._host}\nx-amz-date:{stamp}\n"
             f"{token_line}x-amz-target:{target}\n\n{signed}\n{hashlib.sha256(body).hexdigest()}"

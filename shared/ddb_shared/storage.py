@@ -51,7 +51,7 @@ class Listed:
     etag: str
 
 
-class Conflict(StateError):
+class ConflictError(StateError):
     """A conditional write found another state than it asked for."""
 
 
@@ -67,7 +67,7 @@ class Folder(Protocol):
     def write(self, name: str, data: bytes, *, replaces: str | None = None, new: bool = False) -> str:
         """Replaces a file atomically and returns its ETag.
 
-        `new` demands that there is none yet, `replaces` that the present one has this ETag; raises Conflict.
+        `new` demands that there is none yet, `replaces` that the present one has this ETag; raises ConflictError.
         """
         ...
 
@@ -105,7 +105,7 @@ class S3Folder:
                 if _code(error) in _NOT_FOUND:
                     return None
                 raise
-            data = cast(bytes, response["Body"].read())
+            data = cast("bytes", response["Body"].read())
         now = email.utils.parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
         age = (now - response["LastModified"]).total_seconds()
         return Stored(data, response["ETag"], max(age, 0.0))
@@ -114,7 +114,9 @@ class S3Folder:
         condition = {"IfNoneMatch": "*"} if new else {"IfMatch": replaces} if replaces else {}
         with explained(f"write {self.url}{name}"):
             try:
-                response = self._client.put_object(Bucket=self.bucket, Key=self.key(name), Body=data, **condition)
+                response = self._client.put_object(
+                    Bucket=self.bucket, Key=self.key(name), Body=data, **condition
+                )
             except ClientError as error:
                 if _code(error) not in _CONFLICT:
                     raise
@@ -122,12 +124,16 @@ class S3Folder:
                 present = self.read(name)
                 if present is not None and present.data == data:
                     return present.etag
-                raise Conflict(f"{self.url}{name} was changed by someone else in the meantime.") from error
+                raise ConflictError(
+                    f"{self.url}{name} was changed by someone else in the meantime."
+                ) from error
         return str(response["ETag"])
 
     def list(self, below: str = "") -> Iterator[Listed]:
         with explained(f"list {self.url}{below}"):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.key(below))
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.key(below)
+            )
             for page in pages:
                 for entry in page.get("Contents", ()):
                     yield Listed(entry["Key"][len(self.prefix) :], entry["Size"], entry["ETag"])
@@ -135,9 +141,14 @@ class S3Folder:
     def open_read(self, name: str) -> BinaryIO:
         with explained(f"read {self.url}{name}"):
             stream = smart_open.s3.open(
-                self.bucket, self.key(name), "rb", client=self._client, buffer_size=READ_BYTES, defer_seek=True
+                self.bucket,
+                self.key(name),
+                "rb",
+                client=self._client,
+                buffer_size=READ_BYTES,
+                defer_seek=True,
             )
-        return cast(BinaryIO, stream)
+        return cast("BinaryIO", stream)
 
     def open_upload(self, name: str) -> smart_open.s3.MultipartWriter:
         """A multipart upload that buffers PART_BYTES; nothing is visible until it is closed.
@@ -146,8 +157,10 @@ class S3Folder:
         truncated object.
         """
         with explained(f"write {self.url}{name}"):
-            writer = smart_open.s3.open(self.bucket, self.key(name), "wb", client=self._client, min_part_size=PART_BYTES)
-        return cast(smart_open.s3.MultipartWriter, writer)
+            writer = smart_open.s3.open(
+                self.bucket, self.key(name), "wb", client=self._client, min_part_size=PART_BYTES
+            )
+        return cast("smart_open.s3.MultipartWriter", writer)
 
     def stat(self, name: str) -> Listed:
         """Size and ETag of a file that must be there."""
@@ -192,7 +205,7 @@ class LocalFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
             present = self.read(name)
             if replaces and (present is None or present.etag != replaces):
-                raise Conflict(f"{path} was changed by someone else in the meantime.")
+                raise ConflictError(f"{path} was changed by someone else in the meantime.")
             draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
             _write_durably(draft, data)
             if new:
@@ -215,7 +228,11 @@ class LocalFolder:
 def parse_bucket_url(url: str) -> tuple[str, str]:
     """Bucket and prefix of `s3://BUCKET[/PREFIX]`."""
     parts = urlsplit(url)
-    if parts.scheme != "s3" or not re.fullmatch(r"[a-z0-9A-Z]+[.\-\w]*[a-z0-9A-Z]+", parts.netloc) or parts.query:
+    if (
+        parts.scheme != "s3"
+        or not re.fullmatch(r"[a-z0-9A-Z]+[.\-\w]*[a-z0-9A-Z]+", parts.netloc)
+        or parts.query
+    ):
         raise UsageError(f"{url!r} is not a place in a bucket.", "Write it as s3://BUCKET/PREFIX.")
     return parts.netloc, parts.path.strip("/")
 
@@ -229,7 +246,9 @@ def open_folder(client: Any, url: str) -> Folder:
 
 def check_bucket(client: Any, bucket: str) -> str:
     """The bucket's region; raises BucketError where it is missing, forbidden or someone else's."""
-    remedy = "Check the name. The tool never creates a bucket: a name that anyone can take is not to be trusted."
+    remedy = (
+        "Check the name. The tool never creates a bucket: a name that anyone can take is not to be trusted."
+    )
     with explained(f"use bucket {bucket}"):
         try:
             response = client.head_bucket(Bucket=bucket)
@@ -243,7 +262,10 @@ def check_bucket(client: Any, bucket: str) -> str:
                     "with --bucket-owner, the bucket must belong to that account.",
                 ) from error
             raise
-    return str(response.get("BucketRegion") or response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
+    return str(
+        response.get("BucketRegion")
+        or response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "")
+    )
 
 
 def _code(error: ClientError) -> str:
@@ -270,6 +292,6 @@ def _link_new(draft: Path, path: Path) -> None:
     try:
         os.link(draft, path)
     except FileExistsError as error:
-        raise Conflict(f"{path} exists already.") from error
+        raise ConflictError(f"{path} exists already.") from error
     finally:
         draft.unlink(missing_ok=True)

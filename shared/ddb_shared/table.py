@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,13 +106,15 @@ def key_of(definition: dict[str, Any]) -> tuple[KeyAttribute, ...]:
 def require_readable(table: Table) -> None:
     """Raises TableError unless items can be read and written now."""
     if table.status not in {"ACTIVE", "UPDATING"}:
-        raise TableError(f"Table {table.name} is {table.status}.", "Wait until it is ACTIVE, then run the command again.")
+        raise TableError(
+            f"Table {table.name} is {table.status}.", "Wait until it is ACTIVE, then run the command again."
+        )
 
 
 def _plain(value: Any) -> Any:
     """A description as JSON can hold it: times become RFC 3339 text."""
-    if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, dt.datetime):
+        return value.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, dict):
         return {name: _plain(member) for name, member in value.items() if name != "ResponseMetadata"}
     if isinstance(value, list):

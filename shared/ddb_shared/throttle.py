@@ -47,20 +47,20 @@ class Pace:
         self._held_back = False
         self.reason = ""
 
-    async def admit(self, estimate_units: float) -> None:
-        """Waits until the bucket is not empty, then takes `estimate_units`."""
+    async def admit(self, units: float) -> None:
+        """Waits until the bucket is not empty, then charges it `units`."""
         self._refill()
         while self._tokens <= 0:
             self._held_back = True
             await self._sleep(max(-self._tokens / self.rate, 0.001))
             self._refill()
-        self._tokens -= estimate_units
+        self._tokens -= units
 
-    def settle(self, *, estimate_units: float, consumed_units: float, refused_units: float = 0.0) -> None:
-        """Corrects the charge by what the service reports, and the rate by what it refused."""
-        self._tokens += estimate_units - consumed_units
-        self._consumed += consumed_units
-        self._refused += refused_units
+    def settle(self, *, charged: float, consumed: float, refused: float) -> None:
+        """Corrects the charge by what the service reports, and the rate by what it refused; all in units."""
+        self._tokens += charged - consumed
+        self._consumed += consumed
+        self._refused += refused
         if self._clock() - self._window_from >= WINDOW_SECONDS:
             self._adapt()
 
@@ -87,27 +87,44 @@ class Pace:
         self._held_back = False
 
 
-class Budget:
-    """A number of bytes that may be in flight at once; taking more waits, in order of arrival.
+class Flight:
+    """Bounds the requests in flight, by number and by bytes; taking off waits, in order of arrival.
 
-    A piece larger than the whole budget passes when nothing else is in flight.
+    A request larger than all the bytes allowed takes off when nothing else is in flight.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max = max_bytes
-        self._used = 0
+    def __init__(self, max_requests: int, max_bytes: int) -> None:
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._requests = 0
+        self._bytes = 0
         self._turn = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self._landed = asyncio.Event()
+        self._closed = False
 
-    async def take(self, size: int) -> None:
-        """Waits until `size` bytes fit."""
+    async def take_off(self, size: int) -> bool:
+        """Waits until a request of `size` bytes may be sent; False once the flight is closed."""
         async with self._turn:
-            while self._used and self._used + size > self._max:
-                self._freed.clear()
-                await self._freed.wait()
-            self._used += size
+            while not self._closed and self._is_full(size):
+                self._landed.clear()
+                await self._landed.wait()
+            if self._closed:
+                return False
+            self._requests += 1
+            self._bytes += size
+            return True
 
-    def give_back(self, size: int) -> None:
-        """Frees `size` bytes."""
-        self._used -= size
-        self._freed.set()
+    def _is_full(self, size: int) -> bool:
+        full = self._requests >= self._max_requests or self._bytes + size > self._max_bytes
+        return full and self._requests > 0
+
+    def land(self, size: int) -> None:
+        """A request of `size` bytes has been answered."""
+        self._requests -= 1
+        self._bytes -= size
+        self._landed.set()
+
+    def close(self) -> None:
+        """Lets nothing more take off; what is in flight lands."""
+        self._closed = True
+        self._landed.set()

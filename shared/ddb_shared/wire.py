@@ -24,15 +24,31 @@ from yarl import URL
 from ddb_shared.errors import WireError
 from ddb_shared.retry import POLICIES, Kind, classify
 from ddb_shared.signer import Keys, Signer
+from ddb_shared.throttle import Pace
 
 API: Final = "DynamoDB_20120810."
-BATCH_ITEMS: Final = 25  # BatchWriteItem takes 1..25 puts (API reference)
-BATCH_BYTES: Final = 16 * 1024 * 1024  # and a request of at most 16 MB
 CONNECT_SECONDS: Final = 5.0
 # A page of 1 MB comes within a second; half a minute of silence means that the connection is dead.
 SILENCE_SECONDS: Final = 30.0
 
-Answer = TypeVar("Answer", bound=msgspec.Struct)
+# What a request costs before the first one has told: a page of 1 MB read eventually consistently, an item of 1 KB.
+_FIRST_UNITS: Final = {"Scan": 128.0, "BatchWriteItem": 1.0, "PutItem": 1.0}
+_MEAN_WEIGHT: Final = 0.2  # of the newest request in the running mean
+
+
+class _Answer(msgspec.Struct):
+    @property
+    def consumed_units(self) -> float:
+        """Capacity units, those of the indexes included."""
+        return 0.0
+
+    @property
+    def refused_items(self) -> int:
+        """Items that the service left undone."""
+        return 0
+
+
+Answer = TypeVar("Answer", bound=_Answer)
 
 
 class Consumed(msgspec.Struct, rename="pascal"):
@@ -41,7 +57,7 @@ class Consumed(msgspec.Struct, rename="pascal"):
     capacity_units: float = 0.0
 
 
-class ScanPage(msgspec.Struct, rename="pascal"):
+class ScanPage(_Answer, rename="pascal"):
     """One page of a Scan: up to 1 MB of items, each the bytes of its DynamoDB JSON."""
 
     items: list[msgspec.Raw] = []
@@ -51,11 +67,10 @@ class ScanPage(msgspec.Struct, rename="pascal"):
 
     @property
     def consumed_units(self) -> float:
-        """Read capacity units."""
         return self.consumed_capacity.capacity_units if self.consumed_capacity else 0.0
 
 
-class BatchWriteAnswer(msgspec.Struct, rename="pascal"):
+class BatchWriteAnswer(_Answer, rename="pascal"):
     """What BatchWriteItem answers: the requests that it did not process, by table, and the capacity consumed."""
 
     unprocessed_items: dict[str, list[msgspec.Raw]] = {}
@@ -63,18 +78,20 @@ class BatchWriteAnswer(msgspec.Struct, rename="pascal"):
 
     @property
     def consumed_units(self) -> float:
-        """Write capacity units, those of the indexes included."""
         return sum(consumed.capacity_units for consumed in self.consumed_capacity)
 
+    @property
+    def refused_items(self) -> int:
+        return sum(map(len, self.unprocessed_items.values()))
 
-class PutAnswer(msgspec.Struct, rename="pascal"):
+
+class PutAnswer(_Answer, rename="pascal"):
     """What PutItem answers."""
 
     consumed_capacity: Consumed | None = None
 
     @property
     def consumed_units(self) -> float:
-        """Write capacity units, those of the indexes included."""
         return self.consumed_capacity.capacity_units if self.consumed_capacity else 0.0
 
 
@@ -95,15 +112,16 @@ _ERROR: Final = msgspec.json.Decoder(_ErrorBody)
 class KeyProvider(Protocol):
     """Where the wire gets its credentials; `renew` is called when the service says that they have expired."""
 
-    async def keys(self) -> Keys: ...  # noqa: D102
+    async def keys(self) -> Keys: ...
 
-    async def renew(self) -> None: ...  # noqa: D102
+    async def renew(self) -> None: ...
 
 
 class Wire:
-    """Sends signed requests over kept-alive connections and retries as `retry.POLICIES` says.
+    """Sends signed requests at a pace, over kept-alive connections, and retries as `retry.POLICIES` says.
 
-    `throttled` counts the throttling errors met, by reason; `retried` the other retries, by code.
+    A request is charged to the pace by the mean cost of those before it, and corrected when its own is known.
+    `throttled` counts the refusals met, by reason; `retried` the other retries, by code.
     """
 
     def __init__(
@@ -113,6 +131,7 @@ class Wire:
         url: str,
         region: str,
         key_provider: KeyProvider,
+        pace: Pace,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -123,6 +142,8 @@ class Wire:
         host = self._url.host or ""
         self._signer = Signer(host=host if default_port else f"{host}:{self._url.port}", region=region)
         self._key_provider = key_provider
+        self.pace = pace
+        self._units: dict[str, float] = dict(_FIRST_UNITS)
         self._rng = rng or random.Random()
         self._clock = clock
         self._sleep = sleep
@@ -137,9 +158,9 @@ class Wire:
             raise WireError("malformed", f"a page of {page.count} items holds {len(page.items)}")
         return page
 
-    async def batch_write(self, request: bytes) -> BatchWriteAnswer:
-        """One BatchWriteItem; what it leaves unprocessed is the caller's to send again."""
-        return await self._call("BatchWriteItem", request, _BATCH_WRITE)
+    async def batch_write(self, request: bytes, items: int) -> BatchWriteAnswer:
+        """One BatchWriteItem of `items` puts; what it leaves unprocessed is the caller's to send again."""
+        return await self._call("BatchWriteItem", request, _BATCH_WRITE, items)
 
     async def put(self, request: bytes) -> PutAnswer:
         """One PutItem; a condition that fails raises WireError with ConditionalCheckFailedException."""
@@ -149,13 +170,19 @@ class Wire:
         """Waits as the policy for `kind` says before try number `attempt` + 1."""
         await self._sleep(POLICIES[kind].wait_seconds(attempt, self._rng))
 
-    async def _call(self, operation: str, body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
+    async def _call(
+        self, operation: str, body: bytes, decoder: msgspec.json.Decoder[Answer], items: int = 1
+    ) -> Answer:
         attempts: Counter[Kind] = Counter()
         while True:
+            charged = self._units[operation] * items
+            await self.pace.admit(charged)
             try:
-                return await self._send(operation, body, decoder)
+                answer = await self._send(operation, body, decoder)
             except WireError as error:
                 kind = classify(error)
+                refused = charged if kind is Kind.THROTTLED else 0.0
+                self.pace.settle(charged=charged, consumed=0.0, refused=refused)
                 policy = POLICIES.get(kind)
                 self._count(kind, error)
                 if policy is None or attempts[kind] + 1 >= policy.attempts:
@@ -164,6 +191,18 @@ class Wire:
                     await self._key_provider.renew()
                 await self.back_off(kind, attempts[kind])
                 attempts[kind] += 1
+            else:
+                self._settle(operation, answer, charged, items)
+                return answer
+
+    def _settle(self, operation: str, answer: Answer, charged: float, items: int) -> None:
+        refused = answer.refused_items
+        if refused:
+            self.throttled["UnprocessedItems"] += 1
+        done, consumed = items - refused, answer.consumed_units
+        self.pace.settle(charged=charged, consumed=consumed, refused=self._units[operation] * refused)
+        if done > 0 and consumed > 0:
+            self._units[operation] += (consumed / done - self._units[operation]) * _MEAN_WEIGHT
 
     def _count(self, kind: Kind, error: WireError) -> None:
         if kind is Kind.THROTTLED:
@@ -191,7 +230,9 @@ class Wire:
         try:
             return decoder.decode(answer)
         except msgspec.DecodeError as error:
-            raise WireError("malformed", f"the answer to {operation} is not what it should be: {error}") from error
+            raise WireError(
+                "malformed", f"the answer to {operation} is not what it should be: {error}"
+            ) from error
 
     def _note_clock(self, date: str | None) -> None:
         """Keeps the service's clock as ours, which may step during a run of days."""
@@ -209,6 +250,23 @@ def _service_error(status: int, body: bytes) -> WireError:
     reasons = tuple(reason.get("reason", "") for reason in error.reasons or error.reasons_lower or ())
     code = error.type.rpartition("#")[2] or f"HTTP {status}"
     return WireError(code, error.message or error.message_pascal or "", status, reasons)
+
+
+def scan_request(
+    table: str, *, segment: int, total_segments: int, consistent_read: bool, start: msgspec.Raw | None
+) -> bytes:
+    """A Scan of one page of a segment, after the key `start` (the LastEvaluatedKey of the page before)."""
+    request: dict[str, object] = {
+        "TableName": table,
+        "Segment": segment,
+        "TotalSegments": total_segments,
+        "ReturnConsumedCapacity": "TOTAL",
+    }
+    if consistent_read:
+        request["ConsistentRead"] = True
+    if start is not None:
+        request["ExclusiveStartKey"] = start
+    return msgspec.json.encode(request)
 
 
 @asynccontextmanager

@@ -6,13 +6,13 @@ worker process dies, its tasks are simply run again.
 
 from __future__ import annotations
 
-import concurrent.futures as futures
 import multiprocessing as mp
 import os
 import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -66,7 +66,9 @@ class Stop:
         """Raises Interrupted where a signal has arrived."""
         if self.signal_number is not None:
             name = signal.Signals(self.signal_number).name
-            raise Interrupted(f"Interrupted by {name}; what is confirmed is saved.", remedy, self.signal_number)
+            raise Interrupted(
+                f"Interrupted by {name}; what is confirmed is saved.", remedy, self.signal_number
+            )
 
 
 @contextmanager
@@ -139,7 +141,9 @@ class Processes:
         on_tick: Callable[[Tick], None],
         stop: Stop,
     ) -> None:
-        context = mp.get_context("spawn")  # fork would copy locks and event loops of threads that don't exist there
+        context = mp.get_context(
+            "spawn"
+        )  # fork would copy locks and event loops of threads that don't exist there
         ticks = context.Queue()
         stopping = context.Event()
         with futures.ProcessPoolExecutor(
@@ -226,4 +230,3 @@ def _end_with_parent() -> None:
 
 def _run_in_worker(work: Work[Task, Result], task: Task) -> Result:
     return work(task, _channel)
-

@@ -1,0 +1,172 @@
+"""Writes batches of lines until the service has confirmed or refused every single item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import msgspec
+
+from ddb_shared.errors import WireError, explained
+from ddb_shared.items import are_items, batch_request, item_of, key_of, puts_of
+from ddb_shared.retry import POLICIES, Kind, classify
+from ddb_shared.wire import Wire
+
+BATCH_ITEMS: Final = 25  # BatchWriteItem takes at most 25 puts (API reference, BatchWriteItem)
+# and 16 MB. Items of 400 KB take up to 2.4 MB as escaped JSON; a quarter of the limit keeps a batch's memory small.
+BATCH_BYTES: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A line that can't be written: its index within the batch, and the service's reason."""
+
+    index: int
+    line: bytes
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch: each line is written, skipped or rejected. `units` is capacity consumed."""
+
+    written: int = 0
+    skipped: int = 0
+    units: float = 0.0
+    rejects: list[Reject] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        """Adds a part of the same batch."""
+        self.written += other.written
+        self.skipped += other.skipped
+        self.units += other.units
+        self.rejects += other.rejects
+
+
+class Writer(Protocol):
+    """Writes lines into a table."""
+
+    async def write(self, lines: Sequence[bytes]) -> Outcome:
+        """Returns once every line is written, skipped or rejected; raises what forbids to go on."""
+        ...
+
+
+class Overwrite:
+    """Puts that replace what is there: BatchWriteItem, one write unit per KB of the larger of old and new item."""
+
+    def __init__(self, wire: Wire, table: str, key_names: Sequence[str]) -> None:
+        self._wire = wire
+        self._table = table
+        self._key_names = key_names
+
+    async def write(self, lines: Sequence[bytes]) -> Outcome:
+        """See Writer."""
+        outcome = Outcome()
+        await self._write(list(enumerate(lines)), outcome)
+        return outcome
+
+    async def _write(self, numbered: list[tuple[int, bytes]], outcome: Outcome) -> None:
+        """Splits a batch that the service calls invalid until the bad items stand alone."""
+        lines = [line for _, line in numbered]
+        error = WireError("NotAnItem", 'the line is not of the form {"Item":{…}}')
+        if are_items(lines):
+            try:
+                outcome.units += await self._send(puts_of(lines), len(lines))
+            except WireError as refusal:
+                if classify(refusal) is not Kind.INVALID:
+                    raise
+                error = refusal
+            else:
+                outcome.written += len(lines)
+                return
+        if len(numbered) == 1:
+            outcome.rejects.append(Reject(*numbered[0], error.code, error.message))
+            return
+        for part in self._parts(numbered, outcome):
+            await self._write(part, outcome)
+
+    def _parts(self, numbered: list[tuple[int, bytes]], outcome: Outcome) -> list[list[tuple[int, bytes]]]:
+        """The batch without puts that a later line of the same key replaces, or else its halves."""
+        last: dict[object, tuple[int, bytes]] = {}
+        for index, line in numbered:
+            item = item_of(line)
+            key = key_of(item, self._key_names) if item is not None else index
+            last[key] = (index, line)
+        if len(last) < len(numbered):
+            outcome.skipped += len(numbered) - len(last)
+            return [sorted(last.values())]
+        middle = len(numbered) // 2
+        return [numbered[:middle], numbered[middle:]]
+
+    async def _send(self, puts: bytes, items: int) -> float:
+        """Sends until nothing is unprocessed; the retry budget counts only rounds that wrote nothing."""
+        units, attempt = 0.0, 0
+        while True:
+            with explained_unless_invalid(f"write to table {self._table}"):
+                answer = await self._wire.batch_write(batch_request(self._table, [puts]), items)
+            units += answer.consumed_units
+            left = [put for unprocessed in answer.unprocessed_items.values() for put in unprocessed]
+            if not left:
+                return units
+            attempt = 0 if len(left) < items else attempt + 1
+            if attempt >= POLICIES[Kind.THROTTLED].attempts:
+                raise WireError("UnprocessedItems", f"nothing was written in {attempt} tries", 400, ())
+            await self._wire.back_off(Kind.THROTTLED, attempt)
+            puts, items = b",".join(left), len(left)
+
+
+class SkipExisting:
+    """Puts on the condition that there is no such item: PutItem, one write unit per KB, also for what is skipped."""
+
+    def __init__(self, wire: Wire, table: str, key_names: Sequence[str]) -> None:
+        self._wire = wire
+        self._suffix = b"," + msgspec.json.encode(
+            {
+                "TableName": table,
+                "ConditionExpression": "attribute_not_exists(#key)",
+                "ExpressionAttributeNames": {"#key": key_names[0]},
+                "ReturnConsumedCapacity": "TOTAL",
+            }
+        ).removeprefix(b"{")
+        self._table = table
+
+    async def write(self, lines: Sequence[bytes]) -> Outcome:
+        """See Writer."""
+        outcome = Outcome()
+        for index, line in enumerate(lines):
+            await self._put(index, line, outcome)
+        return outcome
+
+    async def _put(self, index: int, line: bytes, outcome: Outcome) -> None:
+        item = item_of(line)
+        if item is None:
+            outcome.rejects.append(
+                Reject(index, line, "NotAnItem", 'the line is not of the form {"Item":{…}}')
+            )
+            return
+        try:
+            with explained_unless_invalid(f"write to table {self._table}"):
+                answer = await self._wire.put(b'{"Item":' + item + self._suffix)
+        except WireError as error:
+            if error.code == "ConditionalCheckFailedException":
+                outcome.skipped += 1
+            else:
+                outcome.rejects.append(Reject(index, line, error.code, error.message))
+        else:
+            outcome.written += 1
+            outcome.units += answer.consumed_units
+
+
+@contextmanager
+def explained_unless_invalid(doing: str) -> Iterator[None]:
+    """Like `explained`, but lets pass what concerns single items: validation and failed conditions."""
+    try:
+        yield
+    except WireError as error:
+        if classify(error) is Kind.INVALID or error.code == "ConditionalCheckFailedException":
+            raise
+        with explained(doing):
+            raise

@@ -1,0 +1,337 @@
+"""The worker of an import: loads its shards, several at once, until every item is confirmed.
+
+A scan returns items in hash order, so one shard after another would heat one partition of the table at a time. A worker
+keeps OPEN_SHARDS shards of different segments open, and their batches take turns.
+
+Memory of a worker: OPEN_SHARDS x (one chunk of lines + read buffers, about 1 MB) + FLIGHT_BYTES of requests twice
+(lines and body), about 60 MB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from ddb_import.batch_write import BATCH_BYTES, BATCH_ITEMS, Outcome, Overwrite, Reject, SkipExisting, Writer
+from ddb_import.options import OnExisting
+from ddb_import.shard_reader import ShardReader
+from ddb_import.state import REJECTS
+from ddb_shared import checkpoint as checkpoints
+from ddb_shared.aws import Aws, AwsOptions
+from ddb_shared.checkpoint import ShardCheckpoint
+from ddb_shared.errors import ServiceError, ShardError, TransferError
+from ddb_shared.items import RejectLine, item_of
+from ddb_shared.loop import first_error, run_loop, stop_event, unless_stopped
+from ddb_shared.manifest import Shard
+from ddb_shared.progress import Tick
+from ddb_shared.storage import Folder, S3Folder, open_folder
+from ddb_shared.throttle import Flight, Pace
+from ddb_shared.wire import Wire, open_http
+from ddb_shared.workers import Channel
+
+OPEN_SHARDS: Final = 16
+# 32 requests at 5 to 10 ms each are more than one core can prepare.
+REQUESTS: Final = 32
+FLIGHT_BYTES: Final = 16 * 1024 * 1024
+# What a crash has to write again; each checkpoint is one PUT.
+CHECKPOINT_SECONDS: Final = 2.0
+# What is in flight when a stop is asked for has this long to be confirmed; the parent's patience ends later.
+LANDING_SECONDS: Final = 5.0
+# So many bad items are a wrong table or a wrong export, not a few bad items.
+MOST_REJECTS: Final = 10_000
+REPORT_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadTask:
+    """One worker's share of an import. `unproven` names shards to be read for their checksum before any write."""
+
+    aws: AwsOptions
+    table: str
+    key_names: tuple[str, ...]
+    bucket: str
+    prefix: str
+    state_url: str
+    shards: tuple[Shard, ...]
+    unproven: frozenset[str]
+    on_existing: OnExisting
+    max_wcu: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What one worker did: write capacity units consumed, and refusals met, by reason."""
+
+    consumed_wcu: float
+    throttled: dict[str, int]
+
+
+def load_shards(task: LoadTask, channel: Channel) -> Loaded:
+    """Loads the task's shards from their checkpoints on."""
+    return run_loop(_load_shards(task, channel), threads=OPEN_SHARDS + 2)
+
+
+async def _load_shards(task: LoadTask, channel: Channel) -> Loaded:
+    aws = Aws(task.aws)
+    async with open_http(REQUESTS) as http, stop_event(channel) as stop:
+        pace = Pace(task.max_wcu)
+        wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=pace)
+        loader = _Loader(task, aws, wire, channel, stop)
+        await loader.run()
+    return Loaded(loader.consumed_wcu, dict(wire.throttled))
+
+
+class _Lane:
+    """One open shard: its batches in flight, and how many of its first lines are confirmed without a gap."""
+
+    def __init__(self, state: ShardCheckpoint, rejects: list[RejectLine]) -> None:
+        self.state = state
+        self.saved = state
+        self.rejects = rejects
+        self.in_flight: set[asyncio.Task[None]] = set()
+        self._landed: dict[int, tuple[int, Outcome]] = {}
+
+    def confirm(self, start: int, end: int, outcome: Outcome) -> None:
+        """Lines `start` to `end` are done with; the checkpoint advances over all that is contiguous."""
+        self._landed[start] = (end, outcome)
+        while (landed := self._landed.pop(self.state.confirmed, None)) is not None:
+            end, outcome = landed
+            first_line = self.state.confirmed + 1
+            self.rejects += [_reject_line(self.state.shard, first_line, reject) for reject in outcome.rejects]
+            self.state = msgspec.structs.replace(
+                self.state,
+                confirmed=end,
+                skipped=self.state.skipped + outcome.skipped,
+                rejected=self.state.rejected + len(outcome.rejects),
+            )
+
+
+class _Loader:
+    """The state that the shards of one worker share."""
+
+    def __init__(self, task: LoadTask, aws: Aws, wire: Wire, channel: Channel, stop: asyncio.Event) -> None:
+        self._task = task
+        self._export: Folder = S3Folder(aws.s3, task.bucket, task.prefix)
+        self._folder = open_folder(aws.s3, task.state_url)
+        self._wire = wire
+        self._channel = channel
+        self._stop = stop
+        self._flight = Flight(REQUESTS, FLIGHT_BYTES)
+        self._writer = _writer(task, wire)
+        self._lanes: set[_Lane] = set()
+        self._tally = _Tally()
+        self._rejects = 0
+        self.consumed_wcu = 0.0
+
+    async def run(self) -> None:
+        """Loads all shards, OPEN_SHARDS at a time; the first error ends them all, with what is confirmed saved."""
+        waiting = deque(self._task.shards)
+        try:
+            with first_error():
+                async with asyncio.TaskGroup() as group:
+                    chores = [
+                        group.create_task(chore())
+                        for chore in (self._save_regularly, self._report_regularly, self._close_on_stop)
+                    ]
+                    async with asyncio.TaskGroup() as lanes:
+                        for _ in range(min(OPEN_SHARDS, len(waiting))):
+                            lanes.create_task(self._load_waiting(waiting, lanes))
+                    for chore in chores:
+                        chore.cancel()
+        finally:
+            self._report()
+            for lane in self._lanes:
+                with suppress(TransferError):  # the error that ended the run is the one to show
+                    await self._save(lane)
+
+    async def _load_waiting(self, waiting: deque[Shard], group: asyncio.TaskGroup) -> None:
+        while waiting and not self._stop.is_set():
+            await self._load(waiting.popleft(), group)
+
+    async def _load(self, shard: Shard, group: asyncio.TaskGroup) -> None:
+        """One shard, from its checkpoint to its end or until the run is stopped."""
+        lane = await asyncio.to_thread(self._open, shard.name)
+        if lane.state.done:
+            return
+        self._lanes.add(lane)
+        try:
+            complete = await self._send_batches(shard, lane, group)
+        except ShardError:
+            # Its lines are not the export's: what was confirmed of them must not be skipped once it is mended.
+            lane.state, lane.rejects = ShardCheckpoint(shard=shard.name), []
+            raise
+        await self._land(lane)
+        if complete and lane.state.confirmed == shard.items:
+            lane.state = msgspec.structs.replace(lane.state, done=True)
+            self._tally.shards += 1
+        await self._save(lane)
+        self._lanes.discard(lane)
+
+    async def _send_batches(self, shard: Shard, lane: _Lane, group: asyncio.TaskGroup) -> bool:
+        """Sends every batch after the checkpoint on its way; False where the run was stopped before the end."""
+        if shard.name in self._task.unproven:
+            await asyncio.to_thread(ShardReader(self._export, shard).prove)
+        reader, batcher = ShardReader(self._export, shard), _Batcher(lane.state.confirmed)
+        while not self._stop.is_set():
+            lines = await asyncio.to_thread(reader.read)
+            for start, batch in batcher.add(lines):
+                size = sum(map(len, batch))
+                if not await self._flight.take_off(size):
+                    return False
+                write = group.create_task(self._write(lane, start, batch, size))
+                lane.in_flight.add(write)
+                write.add_done_callback(lane.in_flight.discard)
+            if lines is None:
+                return True
+        return False
+
+    async def _write(self, lane: _Lane, start: int, batch: list[bytes], size: int) -> None:
+        try:
+            outcome = await self._writer.write(batch)
+        finally:
+            self._flight.land(size)
+        lane.confirm(start, start + len(batch), outcome)
+        self._rejects += len(outcome.rejects)
+        if self._rejects > MOST_REJECTS:
+            reject = outcome.rejects[0]
+            raise ServiceError(
+                f"More than {MOST_REJECTS:,} items were rejected; the last: {reject.code}: {reject.message}",
+                f"Look at {self._folder.url}{REJECTS} and at the table's keys and indexes.",
+            )
+        self.consumed_wcu += outcome.units
+        self._tally.add(outcome, size)
+
+    async def _land(self, lane: _Lane) -> None:
+        """Waits for what is in flight; once the run is stopped, only for a while."""
+        if not lane.in_flight:
+            return
+        await unless_stopped(self._stop, asyncio.wait(lane.in_flight))
+        if lane.in_flight:
+            await asyncio.wait(lane.in_flight, timeout=LANDING_SECONDS)
+        for write in lane.in_flight:
+            write.cancel()
+
+    def _open(self, shard: str) -> _Lane:
+        found = checkpoints.load(self._folder, checkpoints.shard_file(shard), ShardCheckpoint)
+        state = found or ShardCheckpoint(shard=shard)
+        stored = self._folder.read(f"{REJECTS}{shard}.jsonl") if state.rejected else None
+        kept = (
+            [msgspec.json.decode(line, type=RejectLine) for line in stored.data.splitlines()]
+            if stored
+            else []
+        )
+        return _Lane(state, [reject for reject in kept if reject.line <= state.confirmed])
+
+    async def _save_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            for lane in list(self._lanes):
+                await self._save(lane)
+
+    async def _save(self, lane: _Lane) -> None:
+        """The rejects before the checkpoint that counts them."""
+        state, before = lane.state, lane.saved
+        if state == before:
+            return
+        if state.rejected != before.rejected:
+            data = b"".join(msgspec.json.encode(reject) + b"\n" for reject in lane.rejects)
+            await asyncio.to_thread(self._folder.write, f"{REJECTS}{state.shard}.jsonl", data)
+        await asyncio.to_thread(checkpoints.save, self._folder, state)
+        lane.saved = state
+
+    async def _close_on_stop(self) -> None:
+        await self._stop.wait()
+        self._flight.close()
+
+    async def _report_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
+            self._report()
+
+    def _report(self) -> None:
+        self._channel.report(self._tally.tick(self._wire))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was done since the last report."""
+
+    items: int = 0
+    bytes: int = 0
+    units: float = 0.0
+    shards: int = 0
+    rejected: int = 0
+    throttled_before: int = 0
+
+    def add(self, outcome: Outcome, size: int) -> None:
+        self.items += outcome.written + outcome.skipped
+        self.bytes += size
+        self.units += outcome.units
+        self.rejected += len(outcome.rejects)
+
+    def tick(self, wire: Wire) -> Tick:
+        throttled = wire.throttled.total()
+        tick = Tick(
+            items=self.items,
+            bytes=self.bytes,
+            units=self.units,
+            shards=self.shards,
+            rejected=self.rejected,
+            throttled=throttled - self.throttled_before,
+            note=wire.pace.reason,
+        )
+        self.items = self.bytes = self.shards = self.rejected = 0
+        self.units, self.throttled_before = 0.0, throttled
+        return tick
+
+
+class _Batcher:
+    """Groups lines into batches of at most BATCH_ITEMS and BATCH_BYTES, full ones across chunks."""
+
+    def __init__(self, confirmed: int) -> None:
+        self._to_skip = confirmed
+        self._start = confirmed
+        self._batch: list[bytes] = []
+        self._bytes = 0
+
+    def add(self, lines: list[bytes] | None) -> Iterator[tuple[int, list[bytes]]]:
+        """The batches that these lines complete, with the number of their first line; None ends the last one."""
+        if lines is None:
+            yield from self._flush()
+            return
+        skip = min(self._to_skip, len(lines))
+        self._to_skip -= skip
+        for line in lines[skip:] if skip else lines:
+            if len(self._batch) == BATCH_ITEMS or (self._batch and self._bytes + len(line) > BATCH_BYTES):
+                yield from self._flush()
+            self._batch.append(line)
+            self._bytes += len(line)
+
+    def _flush(self) -> Iterator[tuple[int, list[bytes]]]:
+        if self._batch:
+            start, batch = self._start, self._batch
+            self._start += len(batch)
+            self._batch, self._bytes = [], 0
+            yield start, batch
+
+
+def _writer(task: LoadTask, wire: Wire) -> Writer:
+    kind = SkipExisting if task.on_existing is OnExisting.SKIP else Overwrite
+    return kind(wire, task.table, task.key_names)
+
+
+def _reject_line(shard: str, first_line: int, reject: Reject) -> RejectLine:
+    item = item_of(reject.line)
+    return RejectLine(
+        item=msgspec.Raw(item) if item is not None else None,
+        text=reject.line.decode("utf-8", "backslashreplace") if item is None else None,
+        error={"code": reject.code, "message": reject.message},
+        shard=shard,
+        line=first_line + reject.index,
+    )

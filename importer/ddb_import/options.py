@@ -1,0 +1,28 @@
+"""What an import is asked to do."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ddb_shared.options import Common
+
+
+class OnExisting(enum.StrEnum):
+    """What happens to an item of the table that has the key of an item of the export."""
+
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """The options of `ddb-import`, parsed. `max_wcu` is write capacity units per second over all workers."""
+
+    common: Common
+    export: str
+    table: str
+    on_existing: OnExisting
+    max_wcu: float | None
+    state: str | None
+    restart: bool

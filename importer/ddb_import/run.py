@@ -1,0 +1,187 @@
+"""One import, from the manifest to the last confirmed item."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+import msgspec
+
+from ddb_import import lease
+from ddb_import.load import Loaded, LoadTask, load_shards
+from ddb_import.options import ImportOptions
+from ddb_import.preflight import check_shards, check_table, interleave
+from ddb_import.state import REJECTS, folder_of, load_all, settle_plan
+from ddb_shared import manifest as manifests
+from ddb_shared.aws import Aws
+from ddb_shared.checkpoint import ShardCheckpoint
+from ddb_shared.errors import EXIT_REJECTS, AccessError, BucketError, ServiceError, StateError
+from ddb_shared.manifest import Manifest
+from ddb_shared.progress import Meter, Tick, display
+from ddb_shared.storage import Folder, S3Folder, parse_bucket_url
+from ddb_shared.table import Table, describe
+from ddb_shared.workers import Stop
+
+
+class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `ddb-import --json` prints.
+
+    `items_written` are of this run; `items_skipped` were loaded by an earlier run, or there already with
+    `--on-existing skip`, or replaced by a later line with the same key; `items_rejected` are those of all runs.
+    Together they are the items of the export.
+    """
+
+    status: str
+    table: str
+    items_written: int
+    items_skipped: int
+    items_rejected: int
+    rejects: str | None
+    shards_done: int
+    shards_total: int
+    seconds: float
+    consumed_wcu: float
+    throttled: int
+    throttle_reasons: dict[str, int]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where items were rejected."""
+        return EXIT_REJECTS if self.items_rejected else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """What the checkpoints add up to."""
+
+    confirmed: int
+    skipped: int
+    rejected: int
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Import:
+    """An import that may begin: what was checked, and where its state lies."""
+
+    export: S3Folder
+    manifest: Manifest
+    table: Table
+    unproven: frozenset[str]
+    folder: Folder
+
+
+def run_import(options: ImportOptions, aws: Aws, stop: Stop) -> ImportResult:
+    """Loads the export into the table, or what an earlier run left of it."""
+    began = time.monotonic()
+    work = _prepare(options, aws)
+    remedy = f"Resume with:\n  {resume_command(options)}"
+    with lease.held(work.folder, stop):
+        settle_plan(
+            work.folder, work.manifest, work.table, options.on_existing.value, restart=options.restart
+        )
+        before = load_all(work.folder)
+        try:
+            loaded = _load(work, before, options, stop)
+            stop.check(remedy)
+        except (AccessError, BucketError, ServiceError) as error:
+            raise type(error)(error.message, f"{error.remedy}\n{remedy}".strip()) from error
+        after = load_all(work.folder)
+    result = _result(work, _sum(before), _sum(after), loaded, time.monotonic() - began)
+    if result.shards_done != result.shards_total:
+        raise StateError(f"{result.shards_total - result.shards_done} shards are not done.", remedy)
+    return result
+
+
+def resume_command(options: ImportOptions) -> str:
+    """The command line that goes on with this import: the same one, without --restart."""
+    arguments = ["ddb-import", options.export, options.table, *options.common.arguments]
+    if options.state:
+        arguments += ["--state", options.state]
+    if options.on_existing.value != "overwrite":
+        arguments += ["--on-existing", options.on_existing.value]
+    return shlex.join(arguments)
+
+
+def _prepare(options: ImportOptions, aws: Aws) -> _Import:
+    """Everything that can be refused is, before the first write."""
+    url = options.export
+    for name in (manifests.MANIFEST, manifests.AWS_SUMMARY):
+        url = url.removesuffix(name)
+    export = S3Folder(aws.s3, *parse_bucket_url(url))
+    manifest = manifests.read(export)
+    table = describe(aws.dynamodb, options.table)
+    check_table(manifest, table)
+    unproven = check_shards(export, manifest)
+    folder = folder_of(aws.s3, export, manifest, table, options.state)
+    return _Import(export, manifest, table, unproven, folder)
+
+
+def _load(work: _Import, before: dict[str, ShardCheckpoint], options: ImportOptions, stop: Stop) -> Loaded:
+    """Loads in parallel what is not done."""
+    common = options.common
+    shards = interleave([shard for shard in work.manifest.shards if not _is_done(before, shard.name)])
+    hands = [
+        hand for worker in range(common.processes) if (hand := tuple(shards[worker :: common.processes]))
+    ]
+    tasks = [
+        LoadTask(
+            aws=common.aws,
+            table=work.table.name,
+            key_names=work.table.key_names,
+            bucket=work.export.bucket,
+            prefix=work.export.prefix,
+            state_url=work.folder.url,
+            shards=hand,
+            unproven=work.unproven & {shard.name for shard in hand},
+            on_existing=options.on_existing,
+            max_wcu=options.max_wcu / len(hands) if options.max_wcu else None,
+        )
+        for hand in hands
+    ]
+    sums = _sum(before)
+    meter = Meter("import", work.manifest.items, len(work.manifest.shards), shards=sums.done)
+    meter.resumed_items = sums.confirmed
+    with display(common.progress, meter) as refresh:
+
+        def on_tick(tick: Tick) -> None:
+            meter.add(tick)
+            refresh()
+
+        results = common.runner().run(load_shards, tasks, on_tick, stop)
+    throttled = sum((Counter(result.throttled) for result in results), Counter[str]())
+    return Loaded(sum(result.consumed_wcu for result in results), dict(throttled))
+
+
+def _is_done(states: dict[str, ShardCheckpoint], shard: str) -> bool:
+    return shard in states and states[shard].done
+
+
+def _sum(states: dict[str, ShardCheckpoint]) -> _Sums:
+    return _Sums(
+        confirmed=sum(state.confirmed for state in states.values()),
+        skipped=sum(state.skipped for state in states.values()),
+        rejected=sum(state.rejected for state in states.values()),
+        done=sum(state.done for state in states.values()),
+    )
+
+
+def _result(work: _Import, before: _Sums, after: _Sums, loaded: Loaded, seconds: float) -> ImportResult:
+    skipped_now = after.skipped - before.skipped
+    rejected_now = after.rejected - before.rejected
+    return ImportResult(
+        status="complete" if not after.rejected else "rejects",
+        table=work.table.arn,
+        items_written=after.confirmed - before.confirmed - skipped_now - rejected_now,
+        items_skipped=before.confirmed - before.rejected + skipped_now,
+        items_rejected=after.rejected,
+        rejects=work.folder.url + REJECTS if after.rejected else None,
+        shards_done=after.done,
+        shards_total=len(work.manifest.shards),
+        seconds=round(seconds, 3),
+        consumed_wcu=round(loaded.consumed_wcu, 1),
+        throttled=sum(loaded.throttled.values()),
+        throttle_reasons=loaded.throttled,
+    )

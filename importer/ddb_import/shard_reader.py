@@ -1,0 +1,94 @@
+"""Reads one data shard: streams, decompresses, splits into lines, and checks that all of it was there.
+
+Runs in threads; downloading, decompressing and hashing release the GIL. Memory: CHUNK_BYTES of lines, as much of
+compressed bytes, and the longest line.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Final
+
+from ddb_shared.compression import DecompressionError, decompress
+from ddb_shared.errors import ShardError, explained
+from ddb_shared.manifest import DATA, Shard
+from ddb_shared.storage import READ_BYTES, Folder
+
+# About 500 typical items: one hop between threads for 20 batches.
+CHUNK_BYTES: Final = 256 * 1024
+
+
+class ShardReader:
+    """The lines of one shard, in chunks. Lines that are empty or white space are no lines, as for AWS's import."""
+
+    def __init__(self, folder: Folder, shard: Shard) -> None:
+        self._folder = folder
+        self._shard = shard
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256()
+        self._stored_bytes = 0
+        self._lines = 0
+        self._chunks = self._read_lines()
+
+    def read(self) -> list[bytes] | None:
+        """The lines of the next chunk; None at the end, when size, count and checksum have proven right.
+
+        Raises ShardError where the shard is not what the manifest says.
+        """
+        with explained(f"read {self._url}"):
+            return next(self._chunks, None)
+
+    def prove(self) -> None:
+        """Reads the whole shard for its checks alone."""
+        while self.read() is not None:
+            pass
+
+    @property
+    def _url(self) -> str:
+        return f"{self._folder.url}{DATA}{self._shard.name}"
+
+    def _read_lines(self) -> Iterator[list[bytes]]:
+        rest = b""
+        try:
+            for data in decompress(self._shard.name, self._stored(), CHUNK_BYTES):
+                *whole, rest = (rest + data).split(b"\n") if rest else data.split(b"\n")
+                yield self._counted(whole)
+        except DecompressionError as error:
+            raise self._damaged(str(error)) from error
+        if rest:
+            yield self._counted([rest])
+        self._check()
+
+    def _counted(self, lines: list[bytes]) -> list[bytes]:
+        lines = [line for line in lines if line and not line.isspace()]
+        self._lines += len(lines)
+        return lines
+
+    def _stored(self) -> Iterator[bytes]:
+        with closing(self._folder.open_read(DATA + self._shard.name)) as stream:
+            while data := stream.read(READ_BYTES):
+                self._md5.update(data)
+                self._sha256.update(data)
+                self._stored_bytes += len(data)
+                yield data
+
+    def _check(self) -> None:
+        shard = self._shard
+        if shard.stored_bytes not in {-1, self._stored_bytes}:
+            raise self._damaged(f"it has {self._stored_bytes:,} bytes instead of {shard.stored_bytes:,}")
+        if shard.sha256 and shard.sha256 != self._sha256.hexdigest():
+            raise self._damaged("its sha256 is not the manifest's: it was altered")
+        if shard.md5 and shard.md5 != base64.b64encode(self._md5.digest()).decode():
+            raise self._damaged("its md5 is not the manifest's: it was altered")
+        if shard.items != self._lines:
+            raise self._damaged(f"it has {self._lines:,} items instead of {shard.items:,}")
+
+    def _damaged(self, how: str) -> ShardError:
+        return ShardError(
+            f"The shard {self._url} is damaged: {how}.",
+            "Restore the object (an earlier version of it, or another copy of the export), or export the table again; "
+            "then run the same command again.",
+        )
