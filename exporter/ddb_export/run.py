@@ -96,7 +96,10 @@ def run_export(options: ExportOptions, aws: Aws, stop: Stop) -> ExportResult:
 
 def resume_command(folder: S3Folder, options: ExportOptions) -> str:
     """The command line that finishes this export."""
-    return shlex.join(["ddb-export", "--resume", folder.url, *options.common.arguments])
+    arguments = ["ddb-export", "--resume", folder.url, *options.common.arguments]
+    if options.max_rcu:
+        arguments += ["--max-rcu", f"{options.max_rcu:g}"]
+    return shlex.join(arguments)
 
 
 def _begin(options: ExportOptions, aws: Aws) -> _Export:

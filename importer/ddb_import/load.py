@@ -31,13 +31,11 @@ from ddb_shared.loop import first_error, run_loop, stop_event, unless_stopped
 from ddb_shared.manifest import Shard
 from ddb_shared.progress import Tick
 from ddb_shared.storage import Folder, S3Folder, open_folder
-from ddb_shared.throttle import Flight, Pace
+from ddb_shared.throttle import MOST_REQUESTS, Flight, Pace
 from ddb_shared.wire import Wire, open_http
 from ddb_shared.workers import Channel
 
 OPEN_SHARDS: Final = 16
-# 32 requests at 5 to 10 ms each are more than one core can prepare.
-REQUESTS: Final = 32
 FLIGHT_BYTES: Final = 16 * 1024 * 1024
 # What a crash has to write again; each checkpoint is one PUT.
 CHECKPOINT_SECONDS: Final = 2.0
@@ -79,7 +77,7 @@ def load_shards(task: LoadTask, channel: Channel) -> Loaded:
 
 async def _load_shards(task: LoadTask, channel: Channel) -> Loaded:
     aws = Aws(task.aws)
-    async with open_http(REQUESTS) as http, stop_event(channel) as stop:
+    async with open_http(MOST_REQUESTS) as http, stop_event(channel) as stop:
         pace = Pace(task.max_wcu)
         wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=pace)
         loader = _Loader(task, aws, wire, channel, stop)
@@ -122,7 +120,7 @@ class _Loader:
         self._wire = wire
         self._channel = channel
         self._stop = stop
-        self._flight = Flight(REQUESTS, FLIGHT_BYTES)
+        self._flight = Flight(wire.pace, FLIGHT_BYTES)
         self._writer = _writer(task, wire)
         self._lanes: set[_Lane] = set()
         self._tally = _Tally()

@@ -98,6 +98,8 @@ def run_import(options: ImportOptions, aws: Aws, stop: Stop) -> ImportResult:
 def resume_command(options: ImportOptions) -> str:
     """The command line that goes on with this import: the same one, without --restart."""
     arguments = ["ddb-import", options.export, options.table, *options.common.arguments]
+    if options.max_wcu:
+        arguments += ["--max-wcu", f"{options.max_wcu:g}"]
     if options.state:
         arguments += ["--state", options.state]
     if options.on_existing.value != "overwrite":

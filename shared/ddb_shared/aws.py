@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -24,12 +26,14 @@ from botocore.credentials import (
 )
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from ddb_shared.errors import explained
+from ddb_shared.errors import EXPIRED_CODES, explained
 from ddb_shared.signer import Keys
 
 # Set explicitly: the SDK's default changed from 10 tries to 4 between releases. S3 answers SlowDown for minutes when a
 # prefix heats up; ten tries with the SDK's backoff last about two.
 _RETRIES: Final = {"mode": "standard", "total_max_attempts": 10}
+# Fresh credentials either work at once or not at all; a provider may lag a little.
+_RENEWALS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,21 +54,27 @@ class Aws:
 
     def __init__(self, options: AwsOptions) -> None:
         self.options = options
-        self._assign_credentials()
-
-    def _assign_credentials(self) -> None:
         with explained("set up AWS access"):
-            core = botocore.session.Session(profile=self.options.profile)
-            if self.options.region:
-                core.set_config_variable("region", self.options.region)
-            credentials = core.get_credentials()
-            if credentials is None:
-                raise NoCredentialsError
-            for role_arn in self.options.role_arns:
-                credentials = self._assume(core, credentials, role_arn)
-            core._credentials = credentials  # noqa: SLF001 - botocore has no public way to set refreshable ones
+            core = self._core_session()
+            self.credentials = _Renewable(self._find_credentials)
+            core._credentials = self.credentials  # noqa: SLF001 - botocore has no public way to set such
             self._session = boto3.Session(botocore_session=core)
-            self.credentials = credentials
+
+    def _core_session(self) -> Any:
+        core = botocore.session.Session(profile=self.options.profile)
+        if self.options.region:
+            core.set_config_variable("region", self.options.region)
+        return core
+
+    def _find_credentials(self) -> Credentials:
+        """The credentials of the provider chain, or of the roles assumed with them."""
+        core = self._core_session()
+        credentials = core.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        for role_arn in self.options.role_arns:
+            credentials = self._assume(core, credentials, role_arn)
+        return credentials
 
     def _assume(self, core: Any, source: Credentials, role_arn: str) -> Credentials:
         """Credentials of a role that botocore renews by itself for the whole run."""
@@ -92,6 +102,7 @@ class Aws:
         local = self.options.s3_endpoint_url or self.options.endpoint_url
         style = {"addressing_style": "path"} if local else {}
         client = self.client("s3", local, s3=style, max_pool_connections=64)
+        client.meta.events.register_first("needs-retry.s3", self._renew_for_s3)
         if self.options.bucket_owner:
             _expect_owner(client, self.options.bucket_owner)
         return client
@@ -115,7 +126,7 @@ class Aws:
 
     async def keys(self) -> Keys:
         """The credentials of this moment; botocore refreshes those that can be refreshed ahead of their end."""
-        if isinstance(self.credentials, RefreshableCredentials) and self.credentials.refresh_needed():
+        if self.credentials.refresh_needed():
             frozen = await asyncio.to_thread(self.credentials.get_frozen_credentials)
         else:
             frozen = self.credentials.get_frozen_credentials()
@@ -123,7 +134,38 @@ class Aws:
 
     async def renew(self) -> None:
         """Reads the credentials anew from where they came: a profile file or a provider may hold fresh ones."""
-        await asyncio.to_thread(self._assign_credentials)
+        await asyncio.to_thread(self.credentials.renew)
+
+    def _renew_for_s3(
+        self, response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any
+    ) -> int | None:
+        """A hook of botocore's retries: seconds to wait before the request is signed and sent again."""
+        code = response[1].get("Error", {}).get("Code") if response else None
+        if code not in EXPIRED_CODES or attempts > _RENEWALS:
+            return None
+        self.credentials.renew()
+        return attempts - 1
+
+
+class _Renewable:
+    """Credentials that are the same object for every client, and can be read anew from where they come."""
+
+    def __init__(self, find: Callable[[], Credentials]) -> None:
+        self._find = find
+        self._found = find()
+        self._turn = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._found, name)
+
+    def refresh_needed(self) -> bool:
+        """Whether they end soon and botocore knows how to refresh them."""
+        return isinstance(self._found, RefreshableCredentials) and self._found.refresh_needed()
+
+    def renew(self) -> None:
+        """Asks the provider again; many threads may find out at once that the old ones have expired."""
+        with self._turn:
+            self._found = self._find()
 
 
 def _expect_owner(client: BaseClient, owner: str) -> None:

@@ -7,6 +7,7 @@ A prototype against 8 partitions of 1,000 WCU each reached 7,690 WCU/s with 4.5%
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -17,6 +18,9 @@ FIRST_GROWTH: Final = 2.0  # until the first refusal: from 1,000 to 16,000 units
 REFUSED_SHARE: Final = 0.04
 START_UNITS: Final = 1_000.0  # one partition's write capacity: never too much for a table
 LEAST_UNITS: Final = 1.0
+# Requests in flight: 32 at 5 to 10 ms each are more than one core can prepare; more help where answers come slowly.
+START_REQUESTS: Final = 16
+MOST_REQUESTS: Final = 64
 BURST_SECONDS: Final = 0.25  # 2.5% of the ten seconds over which a cap is held
 
 
@@ -25,6 +29,8 @@ class Pace:
 
     The bucket may go negative: a request is charged an estimate when it is admitted and the difference when its
     ConsumedCapacity is known. Without a cap only refusals slow it down. One pace serves one worker's event loop.
+
+    `requests` is how many may be in flight: it grows by one a window, and halves in a window with refusals.
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class Pace:
         self._clock = clock
         self._sleep = sleep
         self.rate = min(START_UNITS, cap_units or START_UNITS)
+        self.requests = START_REQUESTS
         self._growth = FIRST_GROWTH
         self._tokens = 0.0
         self._filled_at = clock()
@@ -76,10 +83,14 @@ class Pace:
         if share > REFUSED_SHARE:
             self._growth = GROWTH
             self.rate = max(self.rate * max(1 - share, 0.5), LEAST_UNITS)
+            self.requests = max(self.requests // 2, 1)
             self.reason = f"the table refused {share:.0%} of the units"
-        elif self._held_back:
-            self.rate *= self._growth
-            self.reason = "" if self.rate < (self._cap or float("inf")) else "held at the cap"
+        else:
+            self.requests = min(self.requests + 1, MOST_REQUESTS)
+            self.rate *= self._growth if self._held_back else 1.0
+            self.reason = (
+                "held at the cap" if self._held_back and self.rate >= (self._cap or math.inf) else ""
+            )
         if self._cap is not None:
             self.rate = min(self.rate, self._cap)
         self._window_from = self._clock()
@@ -88,13 +99,13 @@ class Pace:
 
 
 class Flight:
-    """Bounds the requests in flight, by number and by bytes; taking off waits, in order of arrival.
+    """Bounds the requests in flight, by the pace's number and by bytes; taking off waits, in order of arrival.
 
     A request larger than all the bytes allowed takes off when nothing else is in flight.
     """
 
-    def __init__(self, max_requests: int, max_bytes: int) -> None:
-        self._max_requests = max_requests
+    def __init__(self, pace: Pace, max_bytes: int) -> None:
+        self._pace = pace
         self._max_bytes = max_bytes
         self._requests = 0
         self._bytes = 0
@@ -115,7 +126,7 @@ class Flight:
             return True
 
     def _is_full(self, size: int) -> bool:
-        full = self._requests >= self._max_requests or self._bytes + size > self._max_bytes
+        full = self._requests >= self._pace.requests or self._bytes + size > self._max_bytes
         return full and self._requests > 0
 
     def land(self, size: int) -> None:

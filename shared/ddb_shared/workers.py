@@ -11,6 +11,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
@@ -29,6 +30,8 @@ Result = TypeVar("Result")
 POLL_SECONDS: Final = 0.1
 # A worker that is killed again and again is killed by something that a further try does not mend, such as a memory limit.
 WORKER_DEATHS: Final = 5
+# An interrupted run ends within ten seconds: workers that hang in a dead connection by then are ended.
+PATIENCE_SECONDS: Final = 8.0
 
 
 class Channel(Protocol):
@@ -90,7 +93,7 @@ def stop_on_signals() -> Iterator[Stop]:
 
 
 class Runner(Protocol):
-    """Runs tasks in parallel and returns their results in order."""
+    """Runs tasks in parallel and returns their results in order; after a stop some may be missing."""
 
     def run(
         self, work: Work[Task, Result], tasks: Sequence[Task], on_tick: Callable[[Tick], None], stop: Stop
@@ -127,7 +130,7 @@ class Processes:
             except BrokenProcessPool:
                 on_tick(Tick(note="a worker process died; its work is done again from its checkpoints"))
                 continue
-            return [results[number] for number in range(len(tasks))]
+            return [results[number] for number in sorted(results)]
         raise ServiceError(
             f"Worker processes were killed {WORKER_DEATHS} times.",
             "Look for the reason (a memory limit?), perhaps give fewer --processes, then run the same command again.",
@@ -150,33 +153,50 @@ class Processes:
             min(self.count, len(tasks)) or 1, context, _start_worker, (ticks, stopping)
         ) as pool:
             running = {pool.submit(_run_in_worker, work, task): number for number, task in tasks.items()}
-            _watch(running, results, lambda: _drain(ticks, on_tick), stop, stopping.set)
+            watch = _Watch(running, results, lambda: _drain(ticks, on_tick), stop)
+            watch.until_done(tell_workers=stopping.set, end_workers=lambda: _kill(pool))
         _drain(ticks, on_tick)
 
 
-def _watch(
-    running: dict[futures.Future[Any], int],
-    results: dict[int, Any],
-    drain: Callable[[], None],
-    stop: Stop,
-    tell_workers: Callable[[], None],
-) -> None:
+@dataclass
+class _Watch:
     """Waits for all futures; the first error asks the others to stop, and is raised when they have."""
+
+    running: dict[futures.Future[Any], int]
+    results: dict[int, Any]
+    drain: Callable[[], None]
+    stop: Stop
     failed: BaseException | None = None
-    pending = set(running)
-    while pending:
-        done, pending = futures.wait(pending, timeout=POLL_SECONDS)
-        for future in done:
-            error = future.exception()
-            if error is None:
-                results[running[future]] = future.result()
-            elif failed is None or isinstance(failed, BrokenProcessPool):
-                failed = error
-        drain()
-        if stop.said() or failed is not None:
-            tell_workers()
-    if failed is not None:
-        raise failed
+
+    def until_done(self, *, tell_workers: Callable[[], None], end_workers: Callable[[], None]) -> None:
+        pending = set(self.running)
+        told_at: float | None = None
+        while pending:
+            done, pending = futures.wait(pending, timeout=POLL_SECONDS, return_when=futures.FIRST_COMPLETED)
+            for future in done:
+                self._take(future)
+            self.drain()
+            if told_at is None and (self.stop.said() or self.failed is not None):
+                tell_workers()
+                told_at = time.monotonic()
+            if told_at is not None and self.stop.said() and time.monotonic() - told_at > PATIENCE_SECONDS:
+                end_workers()
+                return
+        if self.failed is not None:
+            raise self.failed
+
+    def _take(self, future: futures.Future[Any]) -> None:
+        error = future.exception()
+        if error is None:
+            self.results[self.running[future]] = future.result()
+        elif self.failed is None or isinstance(self.failed, BrokenProcessPool):
+            self.failed = error
+
+
+def _kill(pool: futures.ProcessPoolExecutor) -> None:
+    """Ends workers that do not return; what they had confirmed by their last checkpoint is safe."""
+    for process in list(pool._processes.values()):  # noqa: SLF001 - public as kill_workers() from Python 3.14 on
+        process.kill()
 
 
 def _drain(ticks: Any, on_tick: Callable[[Tick], None]) -> None:
