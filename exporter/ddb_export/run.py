@@ -22,7 +22,7 @@ from ddb_shared.aws import Aws
 from ddb_shared.checkpoint import SegmentCheckpoint
 from ddb_shared.errors import AccessError, BucketError, ExportError, ServiceError, UsageError
 from ddb_shared.manifest import FORMAT, Manifest, Settings, Shard, Source
-from ddb_shared.progress import Meter, Tick, display
+from ddb_shared.progress import Meter, display
 from ddb_shared.storage import S3Folder, check_bucket, parse_bucket_url
 from ddb_shared.table import Table, describe, require_readable
 from ddb_shared.times import now_text
@@ -215,12 +215,7 @@ def _scan(export: _Export, options: ExportOptions, stop: Stop) -> dict[str, int]
         for hand in hands
     ]
     meter = Meter("export", export.table.item_count or None, resumed_items=export.done_items)
-    with display(common.progress, meter) as refresh:
-
-        def on_tick(tick: Tick) -> None:
-            meter.add(tick)
-            refresh()
-
+    with display(common.progress, meter) as on_tick:
         results = common.runner().run(scan_segments, tasks, on_tick, stop)
     return dict(sum(map(Counter, results), Counter[str]()))
 

@@ -22,6 +22,7 @@ Examples:
   ddb-import s3://shared-bucket/moves/AWSDynamoDB/01715685260608-c488b4e1/ Orders
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --max-wcu 2000
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --on-existing skip --state ./orders-import
+  ddb-import s3://…/01715685260608-c488b4e1/ Orders --from-rejects
 
 {EXIT_CODES}"""
 
@@ -48,6 +49,11 @@ Examples:
     "only be read.",
 )
 @click.option("--restart", is_flag=True, help="Throw the saved state away and load everything again.")
+@click.option(
+    "--from-rejects",
+    is_flag=True,
+    help="Load the rejects of an earlier run again, after their lines were mended.",
+)
 @click.version_option(ddb_shared.__version__)
 @common_options
 def command(common: Common, **given: Any) -> None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ import msgspec
 from ddb_import.batch_write import BATCH_BYTES, BATCH_ITEMS, Outcome, Overwrite, Reject, SkipExisting, Writer
 from ddb_import.options import OnExisting
 from ddb_import.shard_reader import ShardReader
-from ddb_import.state import REJECTS
+from ddb_import.state import REJECTS, read_rejects, write_rejects
 from ddb_shared import checkpoint as checkpoints
 from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.checkpoint import ShardCheckpoint
@@ -77,12 +77,20 @@ def load_shards(task: LoadTask, channel: Channel) -> Loaded:
 
 async def _load_shards(task: LoadTask, channel: Channel) -> Loaded:
     aws = Aws(task.aws)
-    async with open_http(MOST_REQUESTS) as http, stop_event(channel) as stop:
-        pace = Pace(task.max_wcu)
-        wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=pace)
-        loader = _Loader(task, aws, wire, channel, stop)
+    async with open_writer(task, aws) as (writer, wire), stop_event(channel) as stop:
+        loader = _Loader(task, aws, writer=writer, wire=wire, channel=channel, stop=stop)
         await loader.run()
     return Loaded(loader.consumed_wcu, dict(wire.throttled))
+
+
+@asynccontextmanager
+async def open_writer(task: LoadTask, aws: Aws) -> AsyncIterator[tuple[Writer, Wire]]:
+    """The writer that the task asks for, and the wire below it."""
+    kind = SkipExisting if task.on_existing is OnExisting.SKIP else Overwrite
+    async with open_http(MOST_REQUESTS) as http:
+        pace = Pace(task.max_wcu)
+        wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=pace)
+        yield kind(wire, task.table, task.key_names), wire
 
 
 class _Lane:
@@ -113,7 +121,9 @@ class _Lane:
 class _Loader:
     """The state that the shards of one worker share."""
 
-    def __init__(self, task: LoadTask, aws: Aws, wire: Wire, channel: Channel, stop: asyncio.Event) -> None:
+    def __init__(
+        self, task: LoadTask, aws: Aws, *, writer: Writer, wire: Wire, channel: Channel, stop: asyncio.Event
+    ) -> None:
         self._task = task
         self._export: Folder = S3Folder(aws.s3, task.bucket, task.prefix)
         self._folder = open_folder(aws.s3, task.state_url)
@@ -121,7 +131,7 @@ class _Loader:
         self._channel = channel
         self._stop = stop
         self._flight = Flight(wire.pace, FLIGHT_BYTES)
-        self._writer = _writer(task, wire)
+        self._writer = writer
         self._lanes: set[_Lane] = set()
         self._tally = _Tally()
         self._rejects = 0
@@ -218,12 +228,7 @@ class _Loader:
     def _open(self, shard: str) -> _Lane:
         found = checkpoints.load(self._folder, checkpoints.shard_file(shard), ShardCheckpoint)
         state = found or ShardCheckpoint(shard=shard)
-        stored = self._folder.read(f"{REJECTS}{shard}.jsonl") if state.rejected else None
-        kept = (
-            [msgspec.json.decode(line, type=RejectLine) for line in stored.data.splitlines()]
-            if stored
-            else []
-        )
+        kept = read_rejects(self._folder, f"{REJECTS}{shard}.jsonl") if state.rejected else []
         return _Lane(state, [reject for reject in kept if reject.line <= state.confirmed])
 
     async def _save_regularly(self) -> None:
@@ -238,8 +243,9 @@ class _Loader:
         if state == before:
             return
         if state.rejected != before.rejected:
-            data = b"".join(msgspec.json.encode(reject) + b"\n" for reject in lane.rejects)
-            await asyncio.to_thread(self._folder.write, f"{REJECTS}{state.shard}.jsonl", data)
+            await asyncio.to_thread(
+                write_rejects, self._folder, f"{REJECTS}{state.shard}.jsonl", lane.rejects
+            )
         await asyncio.to_thread(checkpoints.save, self._folder, state)
         lane.saved = state
 
@@ -317,11 +323,6 @@ class _Batcher:
             self._start += len(batch)
             self._batch, self._bytes = [], 0
             yield start, batch
-
-
-def _writer(task: LoadTask, wire: Wire) -> Writer:
-    kind = SkipExisting if task.on_existing is OnExisting.SKIP else Overwrite
-    return kind(wire, task.table, task.key_names)
 
 
 def _reject_line(shard: str, first_line: int, reject: Reject) -> RejectLine:

@@ -26,3 +26,4 @@ class ImportOptions:
     max_wcu: float | None
     state: str | None
     restart: bool
+    from_rejects: bool

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import msgspec
 
 from ddb_import.batch_write import BATCH_ITEMS, Outcome, Writer
-from ddb_import.load import LoadTask, Loaded, open_writer
-from ddb_import.state import REJECTS
+from ddb_import.load import Loaded, LoadTask, open_writer
+from ddb_import.state import REJECTS, list_rejects, read_rejects, write_rejects
 from ddb_shared import checkpoint as checkpoints
 from ddb_shared.aws import Aws
 from ddb_shared.checkpoint import ShardCheckpoint
-from ddb_shared.errors import StateError
 from ddb_shared.items import RejectLine, join_lines
 from ddb_shared.loop import run_loop
 from ddb_shared.progress import Tick
@@ -54,7 +53,9 @@ async def _load_rejects(task: LoadTask, channel: Channel) -> Loaded:
             units += outcome.units
             _save(folder, name, left)
             channel.report(
-                Tick(items=outcome.written + outcome.skipped, units=outcome.units, rejected=len(left), shards=1)
+                Tick(
+                    items=outcome.written + outcome.skipped, units=outcome.units, rejected=len(left), shards=1
+                )
             )
     return Loaded(units, dict(wire.throttled))
 
@@ -71,36 +72,10 @@ async def _load_file(writer: Writer, lines: list[RejectLine]) -> tuple[Outcome, 
     return whole, sorted(left, key=lambda line: line.line)
 
 
-def list_rejects(folder: Folder) -> list[str]:
-    """The names of the rejects files that hold anything."""
-    return [entry.name for entry in folder.list(REJECTS) if entry.size]
-
-
-def read_rejects(folder: Folder, name: str) -> list[RejectLine]:
-    """The lines of one rejects file."""
-    stored = folder.read(name)
-    lines = stored.data.splitlines() if stored else []
-    rejects = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rejects.append(msgspec.json.decode(line, type=RejectLine))
-        except msgspec.DecodeError as error:
-            raise StateError(
-                f"Line {number} of {folder.url}{name} is no reject line: {error}",
-                'Each line must be one JSON object with "Item", "error", "shard" and "line"; mend it and run again.',
-            ) from error
-    return rejects
-
-
 def _save(folder: Folder, name: str, left: list[RejectLine]) -> None:
     """The file before the checkpoint that counts it: in between, a crash only loads the mended items twice."""
-    folder.write(name, encode_rejects(left))
+    write_rejects(folder, name, left)
     shard = name.removeprefix(REJECTS).removesuffix(".jsonl")
     state = checkpoints.load(folder, checkpoints.shard_file(shard), ShardCheckpoint)
     if state is not None:
         checkpoints.save(folder, msgspec.structs.replace(state, rejected=len(left)))
-
-
-def encode_rejects(rejects: list[RejectLine]) -> bytes:
-    """The lines of a rejects file."""
-    return b"".join(msgspec.json.encode(reject) + b"\n" for reject in rejects)

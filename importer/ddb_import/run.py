@@ -13,16 +13,17 @@ from ddb_import import lease
 from ddb_import.load import Loaded, LoadTask, load_shards
 from ddb_import.options import ImportOptions
 from ddb_import.preflight import check_shards, check_table, interleave
+from ddb_import.rejects import load_rejects
 from ddb_import.state import REJECTS, folder_of, load_all, settle_plan
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws
 from ddb_shared.checkpoint import ShardCheckpoint
 from ddb_shared.errors import EXIT_REJECTS, AccessError, BucketError, ServiceError, StateError
-from ddb_shared.manifest import Manifest
-from ddb_shared.progress import Meter, Tick, display
+from ddb_shared.manifest import Manifest, Shard
+from ddb_shared.progress import Meter, display
 from ddb_shared.storage import Folder, S3Folder, parse_bucket_url
 from ddb_shared.table import Table, describe
-from ddb_shared.workers import Stop
+from ddb_shared.workers import Serial, Stop
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +85,8 @@ def run_import(options: ImportOptions, aws: Aws, stop: Stop) -> ImportResult:
         )
         before = load_all(work.folder)
         try:
-            loaded = _load(work, before, options, stop)
+            load = _load_rejects if options.from_rejects else _load
+            loaded = load(work, before, options, stop)
             stop.check(remedy)
         except (AccessError, BucketError, ServiceError) as error:
             raise type(error)(error.message, f"{error.remedy}\n{remedy}".strip()) from error
@@ -128,33 +130,41 @@ def _load(work: _Import, before: dict[str, ShardCheckpoint], options: ImportOpti
     hands = [
         hand for worker in range(common.processes) if (hand := tuple(shards[worker :: common.processes]))
     ]
-    tasks = [
-        LoadTask(
-            aws=common.aws,
-            table=work.table.name,
-            key_names=work.table.key_names,
-            bucket=work.export.bucket,
-            prefix=work.export.prefix,
-            state_url=work.folder.url,
-            shards=hand,
-            unproven=work.unproven & {shard.name for shard in hand},
-            on_existing=options.on_existing,
-            max_wcu=options.max_wcu / len(hands) if options.max_wcu else None,
-        )
-        for hand in hands
-    ]
+    max_wcu = options.max_wcu / len(hands) if options.max_wcu else None
+    tasks = [_task(work, options, hand, max_wcu) for hand in hands]
     sums = _sum(before)
     meter = Meter("import", work.manifest.items, len(work.manifest.shards), shards=sums.done)
     meter.resumed_items = sums.confirmed
-    with display(common.progress, meter) as refresh:
-
-        def on_tick(tick: Tick) -> None:
-            meter.add(tick)
-            refresh()
-
+    with display(common.progress, meter) as on_tick:
         results = common.runner().run(load_shards, tasks, on_tick, stop)
     throttled = sum((Counter(result.throttled) for result in results), Counter[str]())
     return Loaded(sum(result.consumed_wcu for result in results), dict(throttled))
+
+
+def _load_rejects(
+    work: _Import, before: dict[str, ShardCheckpoint], options: ImportOptions, stop: Stop
+) -> Loaded:
+    """Loads what lies in the rejects files; there is little of it, so one task does."""
+    meter = Meter("import of rejects", sum(state.rejected for state in before.values()))
+    with display(options.common.progress, meter) as on_tick:
+        return Serial().run(load_rejects, [_task(work, options, (), options.max_wcu)], on_tick, stop)[0]
+
+
+def _task(
+    work: _Import, options: ImportOptions, shards: tuple[Shard, ...], max_wcu: float | None
+) -> LoadTask:
+    return LoadTask(
+        aws=options.common.aws,
+        table=work.table.name,
+        key_names=work.table.key_names,
+        bucket=work.export.bucket,
+        prefix=work.export.prefix,
+        state_url=work.folder.url,
+        shards=shards,
+        unproven=work.unproven & {shard.name for shard in shards},
+        on_existing=options.on_existing,
+        max_wcu=max_wcu,
+    )
 
 
 def _is_done(states: dict[str, ShardCheckpoint], shard: str) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from ddb_shared import checkpoint as checkpoints
 from ddb_shared.checkpoint import ShardCheckpoint
 from ddb_shared.errors import StateError
+from ddb_shared.items import RejectLine
 from ddb_shared.manifest import FORMAT, Manifest
 from ddb_shared.storage import Folder, S3Folder, open_folder
 from ddb_shared.table import Table
@@ -98,3 +99,29 @@ def load_all(folder: Folder) -> dict[str, ShardCheckpoint]:
     with ThreadPoolExecutor(_READERS) as pool:
         loaded = pool.map(lambda name: checkpoints.load(folder, name, ShardCheckpoint), names)
     return {state.shard: state for state in loaded if state is not None}
+
+
+def list_rejects(folder: Folder) -> list[str]:
+    """The names of the rejects files that hold anything."""
+    return [entry.name for entry in folder.list(REJECTS) if entry.size]
+
+
+def read_rejects(folder: Folder, name: str) -> list[RejectLine]:
+    """The lines of one rejects file."""
+    stored = folder.read(name)
+    lines = stored.data.splitlines() if stored else []
+    rejects = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rejects.append(msgspec.json.decode(line, type=RejectLine))
+        except msgspec.DecodeError as error:
+            raise StateError(
+                f"Line {number} of {folder.url}{name} is no reject line: {error}",
+                'Each line must be one JSON object with "Item", "error", "shard" and "line"; mend it and run again.',
+            ) from error
+    return rejects
+
+
+def write_rejects(folder: Folder, name: str, rejects: list[RejectLine]) -> None:
+    """Replaces one rejects file."""
+    folder.write(name, b"".join(msgspec.json.encode(reject) + b"\n" for reject in rejects))

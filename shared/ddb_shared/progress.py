@@ -172,19 +172,20 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def display(style: Style, meter: Meter) -> Iterator[Callable[[], None]]:
-    """Yields a function that shows the meter's present state, a few times a second at the most."""
+def display(style: Style, meter: Meter) -> Iterator[Callable[[Tick], None]]:
+    """Yields a function that adds a tick and shows the sums, a few times a second at the most."""
     chosen = _choose(style, meter)
     last = 0.0
 
-    def refresh() -> None:
+    def add(tick: Tick) -> None:
         nonlocal last
+        meter.add(tick)
         if time.monotonic() - last >= _REFRESH_SECONDS:
             last = time.monotonic()
             chosen.refresh(meter)
 
     try:
-        yield refresh
+        yield add
     finally:
         chosen.close(meter)
 
