@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from ddb_import.batch_write import BATCH_BYTES, BATCH_ITEMS, Outcome, Overwrite, Reject, SkipExisting, Writer
+from ddb_import.batch_write import Outcome, Overwrite, SkipExisting, Writer
+from ddb_import.lane import Batcher, Lane
 from ddb_import.options import OnExisting
 from ddb_import.shard_reader import ShardReader
 from ddb_import.state import REJECTS, read_rejects, write_rejects
@@ -26,7 +27,6 @@ from ddb_shared import checkpoint as checkpoints
 from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.checkpoint import ShardCheckpoint
 from ddb_shared.errors import ServiceError, ShardError, TransferError
-from ddb_shared.items import RejectLine, item_of
 from ddb_shared.loop import first_error, run_loop, stop_event, unless_stopped
 from ddb_shared.manifest import Shard
 from ddb_shared.progress import Tick
@@ -93,31 +93,6 @@ async def open_writer(task: LoadTask, aws: Aws) -> AsyncIterator[tuple[Writer, W
         yield kind(wire, task.table, task.key_names), wire
 
 
-class _Lane:
-    """One open shard: its batches in flight, and how many of its first lines are confirmed without a gap."""
-
-    def __init__(self, state: ShardCheckpoint, rejects: list[RejectLine]) -> None:
-        self.state = state
-        self.saved = state
-        self.rejects = rejects
-        self.in_flight: set[asyncio.Task[None]] = set()
-        self._landed: dict[int, tuple[int, Outcome]] = {}
-
-    def confirm(self, start: int, end: int, outcome: Outcome) -> None:
-        """Lines `start` to `end` are done with; the checkpoint advances over all that is contiguous."""
-        self._landed[start] = (end, outcome)
-        while (landed := self._landed.pop(self.state.confirmed, None)) is not None:
-            end, outcome = landed
-            first_line = self.state.confirmed + 1
-            self.rejects += [_reject_line(self.state.shard, first_line, reject) for reject in outcome.rejects]
-            self.state = msgspec.structs.replace(
-                self.state,
-                confirmed=end,
-                skipped=self.state.skipped + outcome.skipped,
-                rejected=self.state.rejected + len(outcome.rejects),
-            )
-
-
 class _Loader:
     """The state that the shards of one worker share."""
 
@@ -132,7 +107,7 @@ class _Loader:
         self._stop = stop
         self._flight = Flight(wire.pace, FLIGHT_BYTES)
         self._writer = writer
-        self._lanes: set[_Lane] = set()
+        self._lanes: set[Lane] = set()
         self._tally = _Tally()
         self._rejects = 0
         self.consumed_wcu = 0.0
@@ -181,11 +156,11 @@ class _Loader:
         await self._save(lane)
         self._lanes.discard(lane)
 
-    async def _send_batches(self, shard: Shard, lane: _Lane, group: asyncio.TaskGroup) -> bool:
+    async def _send_batches(self, shard: Shard, lane: Lane, group: asyncio.TaskGroup) -> bool:
         """Sends every batch after the checkpoint on its way; False where the run was stopped before the end."""
         if shard.name in self._task.unproven:
             await asyncio.to_thread(ShardReader(self._export, shard).prove)
-        reader, batcher = ShardReader(self._export, shard), _Batcher(lane.state.confirmed)
+        reader, batcher = ShardReader(self._export, shard), Batcher(lane.state.confirmed)
         while not self._stop.is_set():
             lines = await asyncio.to_thread(reader.read)
             for start, batch in batcher.add(lines):
@@ -199,7 +174,7 @@ class _Loader:
                 return True
         return False
 
-    async def _write(self, lane: _Lane, start: int, batch: list[bytes], size: int) -> None:
+    async def _write(self, lane: Lane, start: int, batch: list[bytes], size: int) -> None:
         try:
             outcome = await self._writer.write(batch)
         finally:
@@ -215,7 +190,7 @@ class _Loader:
         self.consumed_wcu += outcome.units
         self._tally.add(outcome, size)
 
-    async def _land(self, lane: _Lane) -> None:
+    async def _land(self, lane: Lane) -> None:
         """Waits for what is in flight; once the run is stopped, only for a while."""
         if not lane.in_flight:
             return
@@ -225,11 +200,11 @@ class _Loader:
         for write in lane.in_flight:
             write.cancel()
 
-    def _open(self, shard: str) -> _Lane:
+    def _open(self, shard: str) -> Lane:
         found = checkpoints.load(self._folder, checkpoints.shard_file(shard), ShardCheckpoint)
         state = found or ShardCheckpoint(shard=shard)
         kept = read_rejects(self._folder, f"{REJECTS}{shard}.jsonl") if state.rejected else []
-        return _Lane(state, [reject for reject in kept if reject.line <= state.confirmed])
+        return Lane(state, [reject for reject in kept if reject.line <= state.confirmed])
 
     async def _save_regularly(self) -> None:
         while True:
@@ -237,7 +212,7 @@ class _Loader:
             for lane in list(self._lanes):
                 await self._save(lane)
 
-    async def _save(self, lane: _Lane) -> None:
+    async def _save(self, lane: Lane) -> None:
         """The rejects before the checkpoint that counts them."""
         state, before = lane.state, lane.saved
         if state == before:
@@ -293,44 +268,3 @@ class _Tally:
         self.items = self.bytes = self.shards = self.rejected = 0
         self.units, self.throttled_before = 0.0, throttled
         return tick
-
-
-class _Batcher:
-    """Groups lines into batches of at most BATCH_ITEMS and BATCH_BYTES, full ones across chunks."""
-
-    def __init__(self, confirmed: int) -> None:
-        self._to_skip = confirmed
-        self._start = confirmed
-        self._batch: list[bytes] = []
-        self._bytes = 0
-
-    def add(self, lines: list[bytes] | None) -> Iterator[tuple[int, list[bytes]]]:
-        """The batches that these lines complete, with the number of their first line; None ends the last one."""
-        if lines is None:
-            yield from self._flush()
-            return
-        skip = min(self._to_skip, len(lines))
-        self._to_skip -= skip
-        for line in lines[skip:] if skip else lines:
-            if len(self._batch) == BATCH_ITEMS or (self._batch and self._bytes + len(line) > BATCH_BYTES):
-                yield from self._flush()
-            self._batch.append(line)
-            self._bytes += len(line)
-
-    def _flush(self) -> Iterator[tuple[int, list[bytes]]]:
-        if self._batch:
-            start, batch = self._start, self._batch
-            self._start += len(batch)
-            self._batch, self._bytes = [], 0
-            yield start, batch
-
-
-def _reject_line(shard: str, first_line: int, reject: Reject) -> RejectLine:
-    item = item_of(reject.line)
-    return RejectLine(
-        item=msgspec.Raw(item) if item is not None else None,
-        text=reject.line.decode("utf-8", "backslashreplace") if item is None else None,
-        error={"code": reject.code, "message": reject.message},
-        shard=shard,
-        line=first_line + reject.index,
-    )
