@@ -26,7 +26,7 @@ from ddb_shared.loop import first_error, run_loop, stop_event, unless_stopped
 from ddb_shared.progress import Tick
 from ddb_shared.storage import S3Folder
 from ddb_shared.throttle import Pace
-from ddb_shared.wire import ScanPage, Wire, open_http, scan_request
+from ddb_shared.wire import LastKey, ScanPage, Wire, open_http, scan_request
 from ddb_shared.workers import Channel
 
 OPEN_SEGMENTS: Final = 8
@@ -154,7 +154,7 @@ class _Scanner:
         await asyncio.to_thread(checkpoints.save, self._folder, state)
         return state
 
-    async def fetch(self, segment: int, start: msgspec.Raw | None) -> ScanPage:
+    async def fetch(self, segment: int, start: LastKey | None) -> ScanPage:
         """One page, at the pace that the cap allows."""
         with explained(f"scan table {self._task.table}"):
             task = self._task
@@ -205,5 +205,5 @@ class _Pages:
         if self._ahead is not None:
             self._ahead.cancel()
 
-    def _request(self, start: msgspec.Raw | None) -> asyncio.Task[ScanPage]:
+    def _request(self, start: LastKey | None) -> asyncio.Task[ScanPage]:
         return asyncio.create_task(self._scanner.fetch(self._segment, start))

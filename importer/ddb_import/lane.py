@@ -70,8 +70,8 @@ class Batcher:
 def _reject_line(shard: str, first_line: int, reject: Reject) -> RejectLine:
     item = item_of(reject.line)
     return RejectLine(
-        item=msgspec.Raw(item) if item is not None else None,
-        text=reject.line.decode("utf-8", "backslashreplace") if item is None else None,
+        item=msgspec.Raw(item) if item is not None else msgspec.UNSET,
+        text=reject.line.decode("utf-8", "backslashreplace") if item is None else msgspec.UNSET,
         error={"code": reject.code, "message": reject.message},
         shard=shard,
         line=first_line + reject.index,

@@ -61,11 +61,11 @@ async def _load_rejects(task: LoadTask, channel: Channel) -> Loaded:
 
 
 async def _load_file(writer: Writer, lines: list[RejectLine]) -> tuple[Outcome, list[RejectLine]]:
-    whole, left = Outcome(), [line for line in lines if line.item is None]
-    mended = [line for line in lines if line.item is not None]
+    whole, left = Outcome(), [line for line in lines if line.item is msgspec.UNSET]
+    mended = [line for line in lines if line.item is not msgspec.UNSET]
     for start in range(0, len(mended), BATCH_ITEMS):
         batch = _Batch(mended[start : start + BATCH_ITEMS])
-        items = [line.item for line in batch.lines if line.item is not None]
+        items = [msgspec.json.encode(line.item) for line in batch.lines]
         outcome = await writer.write(join_lines(items).splitlines())
         left += batch.still_rejected(outcome)
         whole.add(outcome)

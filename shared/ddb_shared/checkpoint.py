@@ -12,6 +12,7 @@ import msgspec
 from ddb_shared.errors import StateError
 from ddb_shared.manifest import FORMAT, Shard
 from ddb_shared.storage import Folder
+from ddb_shared.wire import LastKey
 
 SEGMENTS: Final = "segments/"
 SHARDS: Final = "shards/"
@@ -23,7 +24,7 @@ class SegmentCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     format: str = FORMAT
     segment: int
     shards: list[Shard] = []
-    last_key: msgspec.Raw | None = None
+    last_key: LastKey | None = None
     done: bool = False
     consumed_rcu: float = 0.0
 

@@ -22,14 +22,14 @@ class ItemLine(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
     item: msgspec.Raw
 
 
-class RejectLine(msgspec.Struct, kw_only=True, omit_defaults=True):
+class RejectLine(msgspec.Struct, kw_only=True):
     """One line of a rejects file: the item, or the text that is no item, with the reason and its place.
 
     `line` counts from 1 within the shard.
     """
 
-    item: msgspec.Raw | None = msgspec.field(name="Item", default=None)
-    text: str | None = msgspec.field(name="Text", default=None)
+    item: Any = msgspec.field(name="Item", default=msgspec.UNSET)
+    text: str | msgspec.UnsetType = msgspec.field(name="Text", default=msgspec.UNSET)
     error: dict[str, str]
     shard: str
     line: int

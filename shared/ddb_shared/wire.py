@@ -36,6 +36,10 @@ _FIRST_UNITS: Final = {"Scan": 128.0, "BatchWriteItem": 1.0, "PutItem": 1.0}
 _MEAN_WEIGHT: Final = 0.2  # of the newest request in the running mean
 
 
+# The key attributes after which a scan goes on, as DynamoDB JSON.
+LastKey = dict[str, dict[str, str]]
+
+
 class _Answer(msgspec.Struct):
     @property
     def consumed_units(self) -> float:
@@ -62,7 +66,7 @@ class ScanPage(_Answer, rename="pascal"):
 
     items: list[msgspec.Raw] = []
     count: int = 0
-    last_evaluated_key: msgspec.Raw | None = None
+    last_evaluated_key: LastKey | None = None
     consumed_capacity: Consumed | None = None
 
     @property
@@ -253,7 +257,7 @@ def _service_error(status: int, body: bytes) -> WireError:
 
 
 def scan_request(
-    table: str, *, segment: int, total_segments: int, consistent_read: bool, start: msgspec.Raw | None
+    table: str, *, segment: int, total_segments: int, consistent_read: bool, start: LastKey | None
 ) -> bytes:
     """A Scan of one page of a segment, after the key `start` (the LastEvaluatedKey of the page before)."""
     request: dict[str, object] = {

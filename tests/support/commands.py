@@ -1,0 +1,93 @@
+"""Run the installed commands as a user does: as processes, with an environment of their own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.environment import SOURCE, clean_environment, credentials
+from support.services import Endpoint
+
+TIMEOUT_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left: its exit code and its two streams."""
+
+    command: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> dict[str, Any]:
+        """Return the one JSON object on standard output."""
+        document = json.loads(self.stdout)
+        assert isinstance(document, dict), self.stdout
+        return document
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.command)}: exit code {self.exit_code}\n{self.stdout}\n{self.stderr}"
+
+
+def run(
+    command: str,
+    *arguments: object,
+    account: str = SOURCE,
+    endpoint: Endpoint | str | None = None,
+    s3_endpoint: Endpoint | str | None = None,
+    check: bool = True,
+    env: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> Result:
+    """Run an installed command to its end; with `check`, an exit code other than 0 fails the test with both streams."""
+    line = command_line(command, *arguments, endpoint=endpoint, s3_endpoint=s3_endpoint)
+    done = subprocess.run(
+        line,
+        env=clean_environment() | credentials(account) | dict(env or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    result = Result(tuple(line), done.returncode, done.stdout, done.stderr)
+    assert not check or result.exit_code == 0, str(result)
+    return result
+
+
+def start(
+    command: str,
+    *arguments: object,
+    account: str = SOURCE,
+    endpoint: Endpoint | str | None = None,
+    s3_endpoint: Endpoint | str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """Start an installed command in a process group of its own, for tests that interrupt it. Use it in `with`."""
+    return subprocess.Popen(
+        command_line(command, *arguments, endpoint=endpoint, s3_endpoint=s3_endpoint),
+        env=clean_environment() | credentials(account) | dict(env or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def command_line(
+    command: str,
+    *arguments: object,
+    endpoint: Endpoint | str | None = None,
+    s3_endpoint: Endpoint | str | None = None,
+) -> list[str]:
+    """Return the words of the command line; the command lies beside the interpreter that runs the tests."""
+    words = [str(Path(sys.executable).with_name(command)), *map(str, arguments)]
+    for option, value in (("--endpoint-url", endpoint), ("--s3-endpoint-url", s3_endpoint)):
+        if value is not None:
+            words += [option, value.url if isinstance(value, Endpoint) else value]
+    return words
