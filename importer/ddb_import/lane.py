@@ -22,6 +22,12 @@ class Lane:
         self.in_flight: set[asyncio.Task[None]] = set()
         self._landed: dict[int, tuple[int, Outcome]] = {}
 
+    def begin_anew(self) -> None:
+        """Nothing is confirmed."""
+        self.state = ShardCheckpoint(shard=self.state.shard)
+        self.rejects = []
+        self._landed = {}
+
     def confirm(self, start: int, end: int, outcome: Outcome) -> None:
         """Lines `start` to `end` are done with; the checkpoint advances over all that is contiguous."""
         self._landed[start] = (end, outcome)

@@ -16,11 +16,16 @@ WINDOW_SECONDS: Final = 0.25
 GROWTH: Final = 1.06
 FIRST_GROWTH: Final = 2.0  # until the first refusal: from 1,000 to 16,000 units a second within a second
 REFUSED_SHARE: Final = 0.04
+_LOOK_SECONDS: Final = 0.05
 START_UNITS: Final = 1_000.0  # one partition's write capacity: never too much for a table
-LEAST_UNITS: Final = 1.0
+# A tenth of one partition: below it the backoff of each single request slows the worker down enough.
+LEAST_UNITS: Final = 100.0
+# Fewer answers than these say nothing about a share.
+LEAST_ANSWERS: Final = 4
 # Requests in flight: 32 at 5 to 10 ms each are more than one core can prepare; more help where answers come slowly.
 START_REQUESTS: Final = 16
 MOST_REQUESTS: Final = 64
+LEAST_REQUESTS: Final = 4
 BURST_SECONDS: Final = 0.25  # 2.5% of the ten seconds over which a cap is held
 
 
@@ -46,29 +51,34 @@ class Pace:
         self.rate = min(START_UNITS, cap_units or START_UNITS)
         self.requests = START_REQUESTS
         self._growth = FIRST_GROWTH
+        self._turn = asyncio.Lock()
         self._tokens = 0.0
         self._filled_at = clock()
         self._window_from = self._filled_at
         self._consumed = 0.0
         self._refused = 0.0
+        self._answers = 0
         self._held_back = False
         self.reason = ""
 
     async def admit(self, units: float) -> None:
-        """Waits until the bucket is not empty, then charges it `units`."""
-        self._refill()
-        while self._tokens <= 0:
-            self._held_back = True
-            await self._sleep(max(-self._tokens / self.rate, 0.001))
+        """Waits until the bucket is not empty, in order of arrival, then charges it `units`."""
+        async with self._turn:
             self._refill()
-        self._tokens -= units
+            while self._tokens <= 0:
+                self._held_back = True
+                # not longer than a look takes: what others settle meanwhile may fill the bucket at once
+                await self._sleep(min(max(-self._tokens / self.rate, 0.001), _LOOK_SECONDS))
+                self._refill()
+            self._tokens -= units
 
     def settle(self, *, charged: float, consumed: float, refused: float) -> None:
         """Corrects the charge by what the service reports, and the rate by what it refused; all in units."""
         self._tokens += charged - consumed
         self._consumed += consumed
         self._refused += refused
-        if self._clock() - self._window_from >= WINDOW_SECONDS:
+        self._answers += 1
+        if self._answers >= LEAST_ANSWERS and self._clock() - self._window_from >= WINDOW_SECONDS:
             self._adapt()
 
     def _refill(self) -> None:
@@ -83,7 +93,7 @@ class Pace:
         if share > REFUSED_SHARE:
             self._growth = GROWTH
             self.rate = max(self.rate * max(1 - share, 0.5), LEAST_UNITS)
-            self.requests = max(self.requests // 2, 1)
+            self.requests = max(self.requests // 2, LEAST_REQUESTS)
             self.reason = f"the table refused {share:.0%} of the units"
         else:
             self.requests = min(self.requests + 1, MOST_REQUESTS)
@@ -95,6 +105,7 @@ class Pace:
             self.rate = min(self.rate, self._cap)
         self._window_from = self._clock()
         self._consumed = self._refused = 0.0
+        self._answers = 0
         self._held_back = False
 
 

@@ -1,0 +1,292 @@
+"""A run may be killed at any moment; resumed, it finishes exactly."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from e2e.conftest import Mover
+from support import commands
+from support.accounts import Accounts
+from support.environment import DESTINATION, SOURCE
+from support.fingerprints import assert_same_tables
+from support.services import Endpoint
+from support.tables import create_table, fill
+from support.varied import varied_items
+
+ITEMS = 4_000
+ROUNDS = 20
+# 24 pages of half a unit each on MiniStack: about two seconds
+SLOW_EXPORT = ("--segments", 24, "--max-rcu", 4)
+SLOW_IMPORT = ("--max-wcu", 800)
+
+
+class Lab:
+    """A source table with items, an empty destination table, and the bucket between them, all on MiniStack."""
+
+    def __init__(
+        self, aws: Endpoint, bucket: str, accounts: Accounts, unique_name: Callable[[], str]
+    ) -> None:
+        self.aws = aws
+        self.bucket = bucket
+        self.mover = Mover(aws, aws, bucket)
+        self.source, self.destination = unique_name(), unique_name()
+        self._from, self._to = accounts.dynamodb(aws, SOURCE), accounts.dynamodb(aws, DESTINATION)
+        self.s3 = accounts.s3(aws, DESTINATION)
+        create_table(self._from, self.source)
+        create_table(self._to, self.destination)
+        fill(self._from, self.source, varied_items(ITEMS))
+
+    def empty_destination(self, name: str) -> str:
+        create_table(self._to, name)
+        return name
+
+    def remake_source(self) -> None:
+        self._from.delete_table(TableName=self.source)
+        create_table(self._from, self.source)
+
+    def remake_destination(self) -> None:
+        self._to.delete_table(TableName=self.destination)
+        create_table(self._to, self.destination)
+
+    def start(self, command: str, account: str, *arguments: object) -> subprocess.Popen[str]:
+        return commands.start(command, *arguments, "--json", account=account, endpoint=self.aws)
+
+    def assert_moved(self, destination: str | None = None) -> None:
+        assert_same_tables((self._from, self.source), (self._to, destination or self.destination))
+
+    def exports(self) -> list[str]:
+        """The locations of all exports below the bucket, by their `_started`."""
+        keys = [entry["Key"] for entry in self._objects()]
+        return [
+            f"s3://{self.bucket}/{key.removesuffix('_started')}" for key in keys if key.endswith("/_started")
+        ]
+
+    def has_checkpoint(self) -> bool:
+        """Whether some export has saved a segment."""
+        return any("/segments/" in entry["Key"] for entry in self._objects())
+
+    def has_items(self) -> bool:
+        """Whether an import has written a good part of the items; MiniStack's count is live."""
+        return bool(self._to.describe_table(TableName=self.destination)["Table"]["ItemCount"] > ITEMS // 8)
+
+    def manifest(self, export: str) -> dict[str, Any]:
+        key = export.removeprefix(f"s3://{self.bucket}/") + "manifest.json"
+        manifest = json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        assert isinstance(manifest, dict)
+        return manifest
+
+    def assert_clean(self, export: str) -> None:
+        """No shard is listed twice, no shard lies there unlisted, no upload is left open."""
+        manifest = self.manifest(export)
+        listed = [shard["key"] for shard in manifest["shards"]]
+        assert len(listed) == len(set(listed))
+        folder = export.removeprefix(f"s3://{self.bucket}/")
+        assert {
+            entry["Key"] for entry in self._objects() if entry["Key"].startswith(folder + "data/")
+        } == set(listed)
+        assert "Uploads" not in self.s3.list_multipart_uploads(Bucket=self.bucket, Prefix=folder)
+        assert manifest["items"] == ITEMS
+
+    def _objects(self) -> list[dict[str, Any]]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return [entry for page in pages for entry in page.get("Contents", ())]
+
+
+@pytest.fixture
+def lab(aws: Endpoint, bucket: str, accounts: Accounts, unique_name: Callable[[], str]) -> Lab:
+    return Lab(aws, bucket, accounts, unique_name)
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
+    """Looks ten times a second."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+def interrupt(
+    process: subprocess.Popen[str], number: int, once: Callable[[], bool]
+) -> tuple[int, str, float]:
+    """Sends a signal once something has happened; returns exit code, standard error and the seconds until the end."""
+    with process:
+        wait_until(once)
+        process.send_signal(number)
+        asked = time.monotonic()
+        _, errors = process.communicate(timeout=60)
+    return process.returncode, errors, time.monotonic() - asked
+
+
+def printed_command(errors: str) -> list[str]:
+    """The words of the command that an interrupted run printed."""
+    return [line for line in errors.splitlines() if line.startswith("  ddb-")][-1].split()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_export_is_resumed_by_the_command_it_prints(lab: Lab, number: int, code: int) -> None:
+    """It ends within ten seconds, keeps what it has, and the resumed export is exact."""
+    process = lab.start("ddb-export", SOURCE, lab.source, f"s3://{lab.bucket}", *SLOW_EXPORT)
+    exit_code, errors, seconds = interrupt(process, number, lab.has_checkpoint)
+    assert (exit_code, seconds < 10) == (code, True), errors
+    command, *words = printed_command(errors)
+    assert words[0] == "--resume"
+    result = commands.run(command, *words, "--json", account=SOURCE).json()
+    assert (result["status"], result["items"]) == ("complete", ITEMS)
+    lab.assert_clean(result["export"])
+    lab.mover.load(result["export"], lab.destination)
+    lab.assert_moved()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_import_is_resumed_by_the_command_it_prints(lab: Lab, number: int, code: int) -> None:
+    """It says how much it skipped; written and skipped are the whole."""
+    export = lab.mover.exported(lab.source)
+    process = lab.start("ddb-import", DESTINATION, export, lab.destination, *SLOW_IMPORT)
+    exit_code, errors, seconds = interrupt(process, number, lab.has_items)
+    assert (exit_code, seconds < 10) == (code, True), errors
+    command, *words = printed_command(errors)
+    result = commands.run(command, *words, "--json", account=DESTINATION).json()
+    assert result["items_written"] + result["items_skipped"] == ITEMS
+    assert result["items_skipped"] > 0
+    lab.assert_moved()
+
+
+def test_a_second_sigint_ends_at_once_still_resumable(lab: Lab) -> None:
+    """Nobody has to wait for an orderly end."""
+    export = lab.mover.exported(lab.source)
+    with lab.start("ddb-import", DESTINATION, export, lab.destination, *SLOW_IMPORT) as process:
+        wait_until(lab.has_items)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 130
+    lab.mover.load(export, lab.destination)
+    lab.assert_moved()
+
+
+def _killed(process: subprocess.Popen[str], chance: random.Random) -> bool:
+    """Kills the command, or it and its workers, at a random moment; False where it had ended before."""
+    with process:
+        time.sleep(chance.uniform(0.6, 4.0))
+        whole_group = chance.random() < 0.5
+        if process.poll() is None:
+            (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+    return process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [range(10), range(10, ROUNDS)], ids=["0-9", "10-19"])
+def test_exports_killed_at_random_moments(lab: Lab, seeds: Sequence[int]) -> None:
+    """SIGKILL in ten rounds: each export that has begun is finished by --resume, exactly."""
+    kills = 0
+    for seed in seeds:
+        chance = random.Random(seed)
+        kills += _killed(
+            lab.start("ddb-export", SOURCE, lab.source, f"s3://{lab.bucket}/{seed}", *SLOW_EXPORT), chance
+        )
+    for export in lab.exports():
+        resumed = lab.mover.export("--resume", export, check=False)
+        assert resumed.exit_code == 0 or "is complete" in resumed.stderr, str(resumed)
+        lab.assert_clean(export)
+    assert kills > len(seeds) // 2
+    lab.mover.load(lab.exports()[-1], lab.destination)
+    lab.assert_moved()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [range(10), range(10, ROUNDS)], ids=["0-9", "10-19"])
+def test_imports_killed_at_random_moments(
+    lab: Lab, seeds: Sequence[int], unique_name: Callable[[], str]
+) -> None:
+    """SIGKILL again and again, and resumed each time: at the end the tables are equal."""
+    export = lab.mover.exported(lab.source, "--shard-size", "100kB", "--segments", 8)
+    kills = skipped = 0
+    for seed in seeds:
+        chance = random.Random(seed)
+        destination = lab.empty_destination(unique_name())
+        kills += _killed(lab.start("ddb-import", DESTINATION, export, destination, *SLOW_IMPORT), chance)
+        result = lab.mover.load(export, destination).json()
+        assert result["items_written"] + result["items_skipped"] == ITEMS
+        skipped += result["items_skipped"]
+        lab.assert_moved(destination)
+    assert kills > len(seeds) // 2
+    assert skipped > 0
+
+
+def test_a_resumed_export_refuses_what_is_another(lab: Lab) -> None:
+    """Another table under the same name, and other options."""
+    process = lab.start("ddb-export", SOURCE, lab.source, f"s3://{lab.bucket}", *SLOW_EXPORT)
+    interrupt(process, signal.SIGTERM, lab.has_checkpoint)
+    (export,) = lab.exports()
+    other_options = lab.mover.export("--resume", export, "--segments", 5, check=False)
+    assert other_options.exit_code == 2
+    assert "--segments is 5, but the export began with 24" in other_options.stderr
+    other_table = lab.mover.export("--resume", export, "another-table", check=False)
+    assert other_table.exit_code == 1
+    lab.remake_source()
+    remade = lab.mover.export("--resume", export, check=False)
+    assert remade.exit_code == 1
+    assert "The table was made anew or is another one" in remade.stderr
+
+
+def test_a_complete_export_is_not_resumed(lab: Lab) -> None:
+    """There is nothing to do, and the message says so."""
+    result = lab.mover.export("--resume", lab.mover.exported(lab.source), check=False)
+    assert (result.exit_code, "is complete" in result.stderr) == (1, True)
+
+
+def test_state_of_another_table_needs_restart(lab: Lab) -> None:
+    """A destination that was made anew has none of the items that the checkpoints count."""
+    export = lab.mover.exported(lab.source)
+    lab.mover.load(export, lab.destination)
+    lab.remake_destination()
+    refused = lab.mover.load(export, lab.destination, check=False)
+    assert refused.exit_code == 1
+    assert "--restart" in refused.stderr
+    again = lab.mover.load(export, lab.destination, "--restart").json()
+    assert (again["items_written"], again["items_skipped"]) == (ITEMS, 0)
+    lab.assert_moved()
+
+
+def test_a_second_import_is_told_who_runs(lab: Lab) -> None:
+    """The lease keeps two imports of one export into one table apart."""
+    export = lab.mover.exported(lab.source)
+    with lab.start("ddb-import", DESTINATION, export, lab.destination, *SLOW_IMPORT) as first:
+        wait_until(lab.has_items)
+        second = lab.mover.load(export, lab.destination, check=False)
+        _, errors = first.communicate(timeout=60)
+    assert second.exit_code == 1
+    assert f"process {first.pid}" in second.stderr
+    assert "imported into this table already" in second.stderr
+    assert first.returncode == 0, errors
+    lab.assert_moved()
+
+
+def test_existing_items_are_skipped_on_request(lab: Lab) -> None:
+    """With --on-existing skip an item of the table stays as it is."""
+    export = lab.mover.exported(lab.source)
+    lab.mover.load(export, lab.destination)
+    result = lab.mover.load(export, lab.destination, "--restart", "--on-existing", "skip").json()
+    assert (result["items_written"], result["items_skipped"]) == (0, ITEMS)
+    lab.assert_moved()
+
+
+def test_state_may_lie_in_a_local_folder(lab: Lab, tmp_path: Any) -> None:
+    """Where the destination may only read the bucket."""
+    export = lab.mover.exported(lab.source)
+    process = lab.start("ddb-import", DESTINATION, export, lab.destination, *SLOW_IMPORT, "--state", tmp_path)
+    interrupt(process, signal.SIGINT, lab.has_items)
+    result = lab.mover.load(export, lab.destination, "--state", tmp_path).json()
+    assert result["items_written"] + result["items_skipped"] == ITEMS
+    assert result["items_skipped"] > 0
+    assert not [key for key in lab.manifest(export)["shards"] if "import/" in key["key"]]
+    lab.assert_moved()
