@@ -49,9 +49,9 @@ class ShardWriter:
 
     def commit(self) -> Shard:
         """Completes the upload and checks that all of it has arrived."""
-        with self._lock, explained(f"write {self._folder.url}{self._name}"):
+        with self._lock:
             self._store(self._compressor.flush())
-            self._upload.close()
+            self._folder.complete(self._name, self._upload)
         stored = self._folder.stat(self._name)
         if stored.size != self.stored_bytes:
             raise ShardError(
@@ -71,8 +71,8 @@ class ShardWriter:
 
     def abort(self) -> None:
         """Throws the upload away; nothing has become visible."""
-        with self._lock, explained(f"abort the upload of {self._folder.url}{self._name}"):
-            self._upload.terminate()
+        with self._lock:
+            self._folder.discard(self._name, self._upload)
 
     def _store(self, data: bytes) -> None:
         if data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import msgspec
@@ -18,6 +19,7 @@ class Lane:
     def __init__(self, state: ShardCheckpoint, rejects: list[RejectLine]) -> None:
         self.state = state
         self.saved = state
+        self.saving = threading.Lock()  # a cancelled save goes on in its thread
         self.rejects = rejects
         self.in_flight: set[asyncio.Task[None]] = set()
         self._landed: dict[int, tuple[int, Outcome]] = {}

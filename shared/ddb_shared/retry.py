@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import enum
 import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
-from ddb_shared.errors import EXPIRED_CODES, WireError
+import botocore.exceptions as boto
+import botocore.parsers
+import urllib3.exceptions
+
+from ddb_shared.errors import EXPIRED_CODES, ServiceError, WireError
+
+Answer = TypeVar("Answer")
 
 
 class Kind(enum.Enum):
@@ -89,6 +97,35 @@ _SKEW_TEXTS: Final = ("Signature expired", "Signature not yet current")
 _INVALID: Final = frozenset(
     {"ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"}
 )
+
+
+# Answers of S3 that broke off on their way: botocore retries what fails before an answer begins, and no SDK these.
+_BROKEN_ANSWERS: Final = (
+    urllib3.exceptions.HTTPError,
+    boto.ResponseStreamingError,
+    boto.IncompleteReadError,
+    boto.FlexibleChecksumError,
+    botocore.parsers.ResponseParserError,
+)
+
+
+def patiently(
+    call: Callable[[], Answer],
+    *,
+    rng: random.Random | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Answer:
+    """Calls S3 again while its answer breaks off; raises ServiceError when the policy's tries are used up."""
+    policy, rng = POLICIES[Kind.TRANSIENT], rng or random.Random()
+    attempt = 0
+    while True:
+        try:
+            return call()
+        except _BROKEN_ANSWERS as error:
+            attempt += 1
+            if attempt >= policy.attempts:
+                raise ServiceError(f"S3's answers broke off {attempt} times in a row: {error}") from error
+            sleep(policy.wait_seconds(attempt, rng))
 
 
 def classify(error: WireError) -> Kind:
