@@ -6,90 +6,81 @@ A process builds its own `Aws` from an `AwsOptions`, which is all that travels b
 from __future__ import annotations
 
 import asyncio
-import functools
-import os
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-import boto3
-import botocore.session
 from botocore.client import BaseClient
 from botocore.config import Config
-from botocore.credentials import (
-    AssumeRoleCredentialFetcher,
-    Credentials,
-    DeferredRefreshableCredentials,
-    RefreshableCredentials,
-)
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from ddb_shared.errors import EXPIRED_CODES, explained
+from ddb_shared.login import Login, LoginOptions, SessionKeys
+from ddb_shared.retry import patiently
 from ddb_shared.signer import Keys
 
 # Set explicitly: the SDK's default changed from 10 tries to 4 between releases. S3 answers SlowDown for minutes when a
 # prefix heats up; ten tries with the SDK's backoff last about two.
 _RETRIES: Final = {"mode": "standard", "total_max_attempts": 10}
+_DEFAULTS: Final[dict[str, Any]] = {"retries": _RETRIES, "connect_timeout": 5, "read_timeout": 60}
+# Autoscaling's endpoint is often out of reach of a private network, and its settings are recorded as unknown then:
+# two tries of five seconds tell.
+_QUICK: Final = {"mode": "standard", "total_max_attempts": 2}
 # Fresh credentials either work at once or not at all; a provider may lag a little.
 _RENEWALS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsOptions:
-    """How to reach AWS: the options that all commands share."""
+    """How to reach AWS: the options that all commands share.
+
+    `acl` and `kms_key_id` are for every object that is written; `mfa_keys` are what `mfa_serial` led to.
+    """
 
     region: str | None = None
     profile: str | None = None
     role_arns: tuple[str, ...] = ()
     external_id: str | None = None
+    role_session_name: str | None = None
+    mfa_serial: str | None = None
+    s3_profile: str | None = None
+    s3_role_arns: tuple[str, ...] = ()
     endpoint_url: str | None = None
     s3_endpoint_url: str | None = None
     bucket_owner: str | None = None
+    acl: str | None = None
+    kms_key_id: str | None = None
+    mfa_keys: SessionKeys | None = None
 
 
 class Aws:
     """One identity at AWS. Clients are built when first used and are safe to use from threads."""
 
-    def __init__(self, options: AwsOptions) -> None:
+    def __init__(self, options: AwsOptions, login: Login | None = None) -> None:
         self.options = options
-        with explained("set up AWS access"):
-            core = self._core_session()
-            self.credentials = _Renewable(self._find_credentials)
-            core._credentials = self.credentials  # noqa: SLF001 - botocore has no public way to set such
-            self._session = boto3.Session(botocore_session=core)
+        self.login = login or self._log_in(options.profile, options.role_arns)
+        self.credentials = self.login.credentials
 
-    def _core_session(self) -> Any:
-        core = botocore.session.Session(profile=self.options.profile)
-        if self.options.region:
-            core.set_config_variable("region", self.options.region)
-        return core
-
-    def _find_credentials(self) -> Credentials:
-        """The credentials of the provider chain, or of the roles assumed with them."""
-        core = self._core_session()
-        credentials = core.get_credentials()
-        if credentials is None:
-            raise NoCredentialsError
-        for role_arn in self.options.role_arns:
-            credentials = self._assume(core, credentials, role_arn)
-        return credentials
-
-    def _assume(self, core: Any, source: Credentials, role_arn: str) -> Credentials:
-        """Credentials of a role that botocore renews by itself for the whole run."""
-        extra = {"RoleSessionName": f"ddb-transfer-{os.getpid()}"}
-        if self.options.external_id:
-            extra["ExternalId"] = self.options.external_id
-        client_creator = functools.partial(core.create_client, endpoint_url=self.options.endpoint_url)
-        fetcher = AssumeRoleCredentialFetcher(client_creator, source, role_arn, extra_args=extra)
-        return DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
+    def _log_in(self, profile: str | None, role_arns: tuple[str, ...]) -> Login:
+        options = self.options
+        return Login(
+            LoginOptions(
+                profile=profile,
+                region=options.region,
+                role_arns=role_arns,
+                external_id=options.external_id,
+                role_session_name=options.role_session_name,
+                endpoint_url=options.endpoint_url,
+                mfa_keys=options.mfa_keys,
+            )
+        )
 
     def client(self, service: str, endpoint_url: str | None = None, **config: Any) -> Any:
         """A boto3 client with our retries and timeouts."""
         with explained("set up AWS access"):
-            settings = Config(retries=_RETRIES, connect_timeout=5, read_timeout=60, **config)
-            return self._session.client(service, endpoint_url=endpoint_url, config=settings)
+            settings = Config(**(_DEFAULTS | config))
+            return self.login.session.client(service, endpoint_url=endpoint_url, config=settings)
 
     @cached_property
     def dynamodb(self) -> Any:
@@ -97,14 +88,36 @@ class Aws:
         return self.client("dynamodb", self.options.endpoint_url)
 
     @cached_property
+    def autoscaling(self) -> Any:
+        """Application Auto Scaling, which keeps the scaling of provisioned tables."""
+        return self.client("application-autoscaling", self.options.endpoint_url, retries=_QUICK)
+
+    @cached_property
+    def sts(self) -> Any:
+        """The service that tells who the caller is; out of reach of some private networks."""
+        return self.client("sts", self.options.endpoint_url, retries=_QUICK)
+
+    @cached_property
+    def s3_login(self) -> Login:
+        """Who reads and writes the bucket: the same identity, unless the options name another one."""
+        options = self.options
+        if not options.s3_profile and not options.s3_role_arns:
+            return self.login
+        return self._log_in(options.s3_profile or options.profile, options.s3_role_arns)
+
+    @cached_property
     def s3(self) -> Any:
         """S3; every call names the expected owner of the bucket where one is given."""
         local = self.options.s3_endpoint_url or self.options.endpoint_url
         style = {"addressing_style": "path"} if local else {}
-        client = self.client("s3", local, s3=style, max_pool_connections=64)
+        settings = Config(**(_DEFAULTS | {"s3": style, "max_pool_connections": 64}))
+        with explained("set up access to S3"):
+            client = self.s3_login.session.client("s3", endpoint_url=local, config=settings)
         client.meta.events.register_first("needs-retry.s3", self._renew_for_s3)
-        if self.options.bucket_owner:
-            _expect_owner(client, self.options.bucket_owner)
+        # the one place through which every call goes, those of paginators and of smart_open too
+        call = client._make_api_call  # noqa: SLF001
+        client._make_api_call = lambda *words: patiently(lambda: call(*words))  # noqa: SLF001
+        _add_to_calls(client, _s3_members(self.options))
         return client
 
     @cached_property
@@ -120,8 +133,8 @@ class Aws:
     def identity(self) -> str:
         """The caller's ARN, or what is known of the caller where STS can't be asked."""
         try:
-            return str(self.client("sts", self.options.endpoint_url).get_caller_identity()["Arn"])
-        except (BotoCoreError, ClientError):
+            return str(self.sts.get_caller_identity()["Arn"])
+        except (BotoCoreError, ClientError, ResponseParserError):
             return f"access key {self.credentials.access_key}"
 
     async def keys(self) -> Keys:
@@ -143,39 +156,26 @@ class Aws:
         code = response[1].get("Error", {}).get("Code") if response else None
         if code not in EXPIRED_CODES or attempts > _RENEWALS:
             return None
-        self.credentials.renew()
+        self.s3_login.credentials.renew()
         return attempts - 1
 
 
-class _Renewable:
-    """Credentials that are the same object for every client, and can be read anew from where they come."""
-
-    def __init__(self, find: Callable[[], Credentials]) -> None:
-        self._find = find
-        self._found = find()
-        self._turn = threading.Lock()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._found, name)
-
-    def refresh_needed(self) -> bool:
-        """Whether they end soon and botocore knows how to refresh them."""
-        return isinstance(self._found, RefreshableCredentials) and self._found.refresh_needed()
-
-    def renew(self) -> None:
-        """Asks the provider again; many threads may find out at once that the old ones have expired."""
-        with self._turn:
-            self._found = self._find()
-
-
-def _expect_owner(client: BaseClient, owner: str) -> None:
-    """Adds ExpectedBucketOwner to every S3 call that knows it, against buckets that changed hands.
+def _s3_members(options: AwsOptions) -> dict[str, str]:
+    """What every call to S3 carries that knows it: the bucket's owner, and how objects are written.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
     """
+    members = {"ExpectedBucketOwner": options.bucket_owner, "ACL": options.acl}
+    if options.kms_key_id:
+        members |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": options.kms_key_id}
+    return {name: value for name, value in members.items() if value}
 
+
+def _add_to_calls(client: BaseClient, members: dict[str, str]) -> None:
     def add(params: dict[str, Any], model: Any, **_: Any) -> None:
-        if model.input_shape is not None and "ExpectedBucketOwner" in model.input_shape.members:
-            params.setdefault("ExpectedBucketOwner", owner)
+        known = model.input_shape.members if model.input_shape is not None else {}
+        for name, value in members.items():
+            if name in known:
+                params.setdefault(name, value)
 
     client.meta.events.register("provide-client-params.s3", add)

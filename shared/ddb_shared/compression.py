@@ -75,11 +75,14 @@ def _gunzip(stored: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
 def _unzstd(stored: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
     import pyarrow as pa  # noqa: PLC0415 - 40 MB of memory that only zstd needs
 
+    source = _Readable(stored)
     try:
-        with pa.CompressedInputStream(pa.PythonFile(_Readable(stored), mode="r"), "zstd") as stream:
+        with pa.CompressedInputStream(pa.PythonFile(source, mode="r"), "zstd") as stream:
             while data := stream.read(max_bytes):
                 yield data
     except OSError as error:
+        if source.broken:  # the storage's error, not zstd's
+            raise
         raise DecompressionError(f"it is no whole zstd file: {error}") from error
 
 
@@ -121,13 +124,21 @@ class _Readable(io.RawIOBase):
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
         self._rest = b""
+        self.broken = False
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1, /) -> bytes:
         if not self._rest:
-            self._rest = next(self._pieces, b"")
+            self._rest = self._next()
         size = len(self._rest) if size < 0 else size
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
+
+    def _next(self) -> bytes:
+        try:
+            return next(self._pieces, b"")
+        except BaseException:
+            self.broken = True
+            raise

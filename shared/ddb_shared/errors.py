@@ -18,7 +18,6 @@ smart_open, pyarrow and the operating system; anything else is a bug of ours and
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -26,6 +25,8 @@ from typing import Final
 import aiohttp
 import botocore.exceptions as boto
 import msgspec
+
+from ddb_shared.permissions import denied_remedy
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -174,7 +175,7 @@ def explain(error: BaseException, doing: str) -> TransferError | None:  # noqa: 
     if isinstance(error, boto.ParamValidationError):
         return UsageError(f"Could not {doing}: {error}")
     if isinstance(error, aiohttp.ClientError | asyncio.TimeoutError | boto.BotoCoreError):
-        return ServiceError(f"Could not {doing}: {error or type(error).__name__}", _NETWORK_REMEDY)
+        return ServiceError(f"Could not {doing}: {str(error) or type(error).__name__}", _NETWORK_REMEDY)
     if isinstance(error, msgspec.DecodeError):
         return ExportError(f"Could not {doing}: it is damaged: {error}")
     if isinstance(error, OSError) or _is_library_error(error):
@@ -218,20 +219,9 @@ def _explain_code(fields: dict[str, str], operation: str, doing: str) -> Transfe
     if code in CREDENTIAL_CODES:
         return AccessError(said, _CREDENTIALS_REMEDY)
     if code in DENIED_CODES:
-        return AccessError(said, _denied_remedy(message, operation))
+        return AccessError(said, denied_remedy(message, operation))
     if code in {"NoSuchBucket", "PermanentRedirect", "IllegalLocationConstraintException"}:
         return BucketError(said, "Check the bucket's name and its region (--region is the table's).")
     if code in {"ResourceNotFoundException", "TableNotFoundException"}:
         return TableError(said, "Check the table's name, the account (--profile, --role-arn) and --region.")
     return ServiceError(said, "Run the same command again; what is confirmed is not done twice.")
-
-
-def _denied_remedy(message: str, operation: str) -> str:
-    """Names the action that is missing: AWS's message does for most, the operation's name for S3's bare ones."""
-    named = re.search(r"not authorized to perform: (\S+)", message)
-    action = named.group(1).rstrip(":") if named else operation
-    needed = f"The action {action} is not allowed. " if action else ""
-    return (
-        f"{needed}Both sides must allow it: the caller's own identity policy, and for a bucket or key of another "
-        "account also the bucket's or key's policy there."
-    )

@@ -23,11 +23,18 @@ import smart_open.s3
 from botocore.exceptions import ClientError
 
 from ddb_shared.errors import BucketError, StateError, UsageError, explained
+from ddb_shared.permissions import denied_remedy
+from ddb_shared.retry import patiently
 
 # Each open upload buffers one part, so this bounds a worker's memory; 10,000 parts of it make 80 GB, and shards are
 # far smaller. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html: at least 5 MiB.
 PART_BYTES: Final = 8 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
+FULL_CONTROL: Final = "bucket-owner-full-control"
+
+# Our client is patient by itself. smart_open's own retries wait ten seconds each, for a NoSuchUpload too, which says that
+# an upload was completed by a request whose answer was lost.
+smart_open.s3.RETRY.exceptions, smart_open.s3.RETRY.client_error_codes = [], []
 
 _NOT_FOUND: Final = frozenset({"NoSuchKey", "404", "NotFound"})
 _CONFLICT: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
@@ -100,12 +107,11 @@ class S3Folder:
     def read(self, name: str) -> Stored | None:
         with explained(f"read {self.url}{name}"):
             try:
-                response = self._client.get_object(Bucket=self.bucket, Key=self.key(name))
+                response, data = patiently(lambda: self._get(name))
             except ClientError as error:
                 if _code(error) in _NOT_FOUND:
                     return None
                 raise
-            data = cast("bytes", response["Body"].read())
         now = email.utils.parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
         age = (now - response["LastModified"]).total_seconds()
         return Stored(data, response["ETag"], max(age, 0.0))
@@ -118,7 +124,7 @@ class S3Folder:
                     Bucket=self.bucket, Key=self.key(name), Body=data, **condition
                 )
             except ClientError as error:
-                if _code(error) not in _CONFLICT:
+                if _code(error) not in (_CONFLICT | _NOT_FOUND if replaces else _CONFLICT):
                     raise
                 # A network error may have hidden that an earlier try of this very request succeeded.
                 present = self.read(name)
@@ -128,6 +134,10 @@ class S3Folder:
                     f"{self.url}{name} was changed by someone else in the meantime."
                 ) from error
         return str(response["ETag"])
+
+    def _get(self, name: str) -> tuple[dict[str, Any], bytes]:
+        response = self._client.get_object(Bucket=self.bucket, Key=self.key(name))
+        return response, response["Body"].read()
 
     def list(self, below: str = "") -> Iterator[Listed]:
         with explained(f"list {self.url}{below}"):
@@ -162,11 +172,34 @@ class S3Folder:
             )
         return cast("smart_open.s3.MultipartWriter", writer)
 
+    def complete(self, name: str, upload: smart_open.s3.MultipartWriter) -> None:
+        """Makes an upload visible; one that is gone was completed before, and the file must prove to be there."""
+        with explained(f"write {self.url}{name}"):
+            try:
+                upload.close()
+            except ClientError as error:
+                if _code(error) != "NoSuchUpload":
+                    raise
+                upload._upload_id = None  # noqa: SLF001 - else garbage collection would close it once more
+
+    def discard(self, name: str, upload: smart_open.s3.MultipartWriter) -> None:
+        """Throws an upload away, whose parts cost money as long as they lie there; does nothing after `complete`."""
+        with explained(f"abort the upload of {self.url}{name}"):
+            try:
+                upload.terminate()
+            except ClientError as error:
+                if _code(error) != "NoSuchUpload":
+                    raise
+                upload._upload_id = None  # noqa: SLF001 - as above
+
     def stat(self, name: str) -> Listed:
-        """Size and ETag of a file that must be there."""
-        with explained(f"read {self.url}{name}"):
-            head = self._client.head_object(Bucket=self.bucket, Key=self.key(name))
-        return Listed(name, head["ContentLength"], head["ETag"])
+        """Size and ETag of a file that must be there, by a listing, which a proxy can't shorten."""
+        for entry in self.list(name):
+            if entry.name == name:
+                return entry
+        raise BucketError(
+            f"{self.url}{name} was written, but is not there.", "Does something else delete in this folder?"
+        )
 
     def abort_uploads(self, below: str = "") -> int:
         """Aborts every unfinished multipart upload of this folder; returns how many there were."""
@@ -232,6 +265,7 @@ def parse_bucket_url(url: str) -> tuple[str, str]:
         parts.scheme != "s3"
         or not re.fullmatch(r"[a-z0-9A-Z]+[.\-\w]*[a-z0-9A-Z]+", parts.netloc)
         or parts.query
+        or parts.fragment
     ):
         raise UsageError(f"{url!r} is not a place in a bucket.", "Write it as s3://BUCKET/PREFIX.")
     return parts.netloc, parts.path.strip("/")
@@ -244,28 +278,42 @@ def open_folder(client: Any, url: str) -> Folder:
     return LocalFolder(Path(url).expanduser().absolute())
 
 
-def check_bucket(client: Any, bucket: str) -> str:
-    """The bucket's region; raises BucketError where it is missing, forbidden or someone else's."""
+def check_bucket(client: Any, bucket: str, prefix: str = "") -> str:
+    """The bucket's region; raises BucketError where it is missing, forbidden or someone else's.
+
+    It lists what begins with `prefix`: policies may allow no more of the bucket than that.
+    """
     remedy = (
         "Check the name. The tool never creates a bucket: a name that anyone can take is not to be trusted."
     )
     with explained(f"use bucket {bucket}"):
         try:
-            response = client.head_bucket(Bucket=bucket)
+            response = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
         except ClientError as error:
             if _code(error) in _NOT_FOUND | {"NoSuchBucket"}:
                 raise BucketError(f"Bucket {bucket} does not exist.", remedy) from error
             if _code(error) in {"403", "AccessDenied"}:
+                said = error.response["Error"].get("Message", "")
                 raise BucketError(
-                    f"Bucket {bucket} is forbidden: s3:ListBucket was refused (HTTP 403).",
-                    "The bucket's policy must allow this caller, and so must the caller's own identity policy; "
-                    "with --bucket-owner, the bucket must belong to that account.",
+                    f"Bucket {bucket} is forbidden: s3:ListBucket was refused (HTTP 403): {said}",
+                    f"{denied_remedy(said, error.operation_name)}\nThe bucket's owner must be the one that "
+                    "--bucket-owner names.",
                 ) from error
             raise
-    return str(
-        response.get("BucketRegion")
-        or response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "")
-    )
+    return str(response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
+
+
+def needed_acl(client: Any, bucket: str) -> str | None:
+    """The ACL with which the bucket's owner owns what another account writes; None where ACLs are off or nobody tells.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
+    """
+    try:
+        rules = client.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"]
+    except ClientError as error:
+        # a bucket without the setting is of before 2023: its writers own what they write
+        return FULL_CONTROL if _code(error) == "OwnershipControlsNotFoundError" else None
+    return None if rules[0]["ObjectOwnership"] == "BucketOwnerEnforced" else FULL_CONTROL
 
 
 def _code(error: ClientError) -> str:

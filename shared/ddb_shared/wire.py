@@ -32,7 +32,7 @@ CONNECT_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 30.0
 
 # What a request costs before the first one has told: a page of 1 MB read eventually consistently, an item of 1 KB.
-_FIRST_UNITS: Final = {"Scan": 128.0, "BatchWriteItem": 1.0, "PutItem": 1.0}
+_FIRST_UNITS: Final = {"Scan": 128.0, "BatchWriteItem": 1.0, "PutItem": 1.0, "BatchGetItem": 1.0}
 _MEAN_WEIGHT: Final = 0.2  # of the newest request in the running mean
 
 
@@ -99,17 +99,40 @@ class PutAnswer(_Answer, rename="pascal"):
         return self.consumed_capacity.capacity_units if self.consumed_capacity else 0.0
 
 
+class KeysLeft(msgspec.Struct, rename="pascal"):
+    """The keys of one table that BatchGetItem did not read, each the bytes of its DynamoDB JSON."""
+
+    keys: list[msgspec.Raw] = []
+
+
+class BatchGetAnswer(_Answer, rename="pascal"):
+    """What BatchGetItem answers: items and unread keys, by table, and the capacity consumed."""
+
+    responses: dict[str, list[msgspec.Raw]] = {}
+    unprocessed_keys: dict[str, KeysLeft] = {}
+    consumed_capacity: list[Consumed] = []
+
+    @property
+    def consumed_units(self) -> float:
+        return sum(consumed.capacity_units for consumed in self.consumed_capacity)
+
+    @property
+    def refused_items(self) -> int:
+        return sum(len(left.keys) for left in self.unprocessed_keys.values())
+
+
 class _ErrorBody(msgspec.Struct):
     type: str = msgspec.field(name="__type", default="")
     message: str | None = None
     message_pascal: str | None = msgspec.field(name="Message", default=None)
-    reasons: list[dict[str, str]] | None = msgspec.field(name="ThrottlingReasons", default=None)
-    reasons_lower: list[dict[str, str]] | None = msgspec.field(name="throttlingReasons", default=None)
+    reasons: list[dict[str, str | None]] | None = msgspec.field(name="ThrottlingReasons", default=None)
+    reasons_lower: list[dict[str, str | None]] | None = msgspec.field(name="throttlingReasons", default=None)
 
 
 _SCAN_PAGE: Final = msgspec.json.Decoder(ScanPage)
 _BATCH_WRITE: Final = msgspec.json.Decoder(BatchWriteAnswer)
 _PUT: Final = msgspec.json.Decoder(PutAnswer)
+_BATCH_GET: Final = msgspec.json.Decoder(BatchGetAnswer)
 _ERROR: Final = msgspec.json.Decoder(_ErrorBody)
 
 
@@ -169,6 +192,10 @@ class Wire:
     async def put(self, request: bytes) -> PutAnswer:
         """One PutItem; a condition that fails raises WireError with ConditionalCheckFailedException."""
         return await self._call("PutItem", request, _PUT)
+
+    async def batch_get(self, request: bytes, keys: int) -> BatchGetAnswer:
+        """One BatchGetItem of `keys` keys; what comes back unprocessed is left to the caller."""
+        return await self._call("BatchGetItem", request, _BATCH_GET, keys)
 
     async def back_off(self, kind: Kind, attempt: int) -> None:
         """Waits as the policy for `kind` says before try number `attempt` + 1."""
@@ -233,7 +260,7 @@ class Wire:
             raise _service_error(status, answer)
         try:
             return decoder.decode(answer)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise WireError(
                 "malformed", f"the answer to {operation} is not what it should be: {error}"
             ) from error
@@ -249,17 +276,27 @@ class Wire:
 def _service_error(status: int, body: bytes) -> WireError:
     try:
         error = _ERROR.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return WireError(f"HTTP {status}", body[:200].decode("utf-8", "replace"), status)
-    reasons = tuple(reason.get("reason", "") for reason in error.reasons or error.reasons_lower or ())
+    listed = error.reasons or error.reasons_lower or ()
+    reasons = tuple(reason for entry in listed if (reason := entry.get("reason")))
     code = error.type.rpartition("#")[2] or f"HTTP {status}"
     return WireError(code, error.message or error.message_pascal or "", status, reasons)
 
 
 def scan_request(
-    table: str, *, segment: int, total_segments: int, consistent_read: bool, start: LastKey | None
+    table: str,
+    *,
+    segment: int,
+    total_segments: int,
+    consistent_read: bool,
+    start: LastKey | None,
+    limit: int | None = None,
 ) -> bytes:
-    """A Scan of one page of a segment, after the key `start` (the LastEvaluatedKey of the page before)."""
+    """A Scan of one page of a segment, after the key `start` (the LastEvaluatedKey of the page before).
+
+    A page has 1 MB of items, or `limit` of them.
+    """
     request: dict[str, object] = {
         "TableName": table,
         "Segment": segment,
@@ -270,6 +307,8 @@ def scan_request(
         request["ConsistentRead"] = True
     if start is not None:
         request["ExclusiveStartKey"] = start
+    if limit is not None:
+        request["Limit"] = limit
     return msgspec.json.encode(request)
 
 

@@ -153,13 +153,13 @@ class Processes:
             min(self.count, len(tasks)) or 1, context, _start_worker, (ticks, stopping)
         ) as pool:
             running = {pool.submit(_run_in_worker, work, task): number for number, task in tasks.items()}
-            watch = _Watch(running, results, lambda: _drain(ticks, on_tick), stop)
+            watch = Watch(running, results, lambda: _drain(ticks, on_tick), stop)
             watch.until_done(tell_workers=stopping.set, end_workers=lambda: _kill(pool))
         _drain(ticks, on_tick)
 
 
 @dataclass
-class _Watch:
+class Watch:
     """Waits for all futures; the first error asks the others to stop, and is raised when they have."""
 
     running: dict[futures.Future[Any], int]
