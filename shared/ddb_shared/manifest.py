@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ddb_shared.definition import Setting
 from ddb_shared.errors import ExportError
 from ddb_shared.storage import ConflictError, Folder, S3Folder
 
@@ -72,7 +73,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of an export. Times are RFC 3339 in UTC with milliseconds; `consumed_rcu` in read capacity units."""
+    """The whole of an export. Times are RFC 3339 in UTC with milliseconds; `consumed_rcu` in read capacity units.
+
+    `table` is what DescribeTable returned, `settings` what else belongs to the table.
+    """
 
     format: str
     export_id: str
@@ -82,6 +86,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: str
     source: Source
     table: dict[str, Any]
+    settings: dict[str, Setting] = {}
     options: Settings
     consumed_rcu: float
     items: int
@@ -166,7 +171,7 @@ def _decode(folder: Folder, data: bytes) -> Manifest:
                 "Use the version of ddb-transfer that made the export, or a newer one.",
             )
         return msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ExportError(f"{where} is damaged: {error}", "Export the table again.") from error
 
 
@@ -204,7 +209,7 @@ def shard_name(folder: S3Folder, shard: Shard) -> str:
     return DATA + name
 
 
-def write_aws(folder: S3Folder, manifest: Manifest) -> None:
+def write_aws(folder: S3Folder, manifest: Manifest, kms_key_id: str | None = None) -> None:
     """Writes AWS's manifest-files.json and manifest-summary.json with their .md5 files.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Output.html
@@ -222,10 +227,10 @@ def write_aws(folder: S3Folder, manifest: Manifest) -> None:
         for shard in manifest.shards
     )
     _write_with_md5(folder, AWS_FILES, files)
-    _write_with_md5(folder, AWS_SUMMARY, msgspec.json.encode(_aws_summary(folder, manifest)) + b"\n")
+    _write_with_md5(folder, AWS_SUMMARY, msgspec.json.encode(_aws_summary(folder, manifest, kms_key_id)) + b"\n")
 
 
-def _aws_summary(folder: S3Folder, manifest: Manifest) -> dict[str, Any]:
+def _aws_summary(folder: S3Folder, manifest: Manifest, kms_key_id: str | None) -> dict[str, Any]:
     prefix = folder.prefix.rpartition(EXPORTS)[0].rstrip("/")
     return {
         "version": "2020-06-30",
@@ -237,8 +242,8 @@ def _aws_summary(folder: S3Folder, manifest: Manifest) -> dict[str, Any]:
         "exportTime": manifest.started_at,
         "s3Bucket": folder.bucket,
         "s3Prefix": prefix or None,
-        "s3SseAlgorithm": "AES256",
-        "s3SseKmsKeyId": None,
+        "s3SseAlgorithm": "KMS" if kms_key_id else "AES256",
+        "s3SseKmsKeyId": kms_key_id,
         "manifestFilesS3Key": folder.key(AWS_FILES),
         "billedSizeBytes": int(manifest.table.get("TableSizeBytes", 0)),
         "itemCount": manifest.items,
@@ -269,7 +274,7 @@ def _read_aws(folder: S3Folder, data: bytes) -> Manifest:
         if listing is None:
             raise ExportError(f"{folder.url}{AWS_FILES} is missing.", "Copy the whole export folder.")
         files = [msgspec.json.decode(line, type=_AwsFile) for line in listing.data.splitlines()]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ExportError(f"{where} is damaged: {error}", "Export the table again.") from error
     return _manifest_of_aws(summary, files, export_id_of(folder))
 

@@ -165,6 +165,11 @@ class Bar:
         print(meter.line(), file=sys.stderr)  # noqa: T201 - the bar is gone, its last line stays
 
 
+def announce(text: str) -> None:
+    """Tells the user something beside the progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the place
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -47,25 +47,36 @@ class Table:
         """Partition key first."""
         return tuple(attribute.name for attribute in self.key)
 
+    @property
+    def index_names(self) -> list[str]:
+        """The global secondary indexes."""
+        return [index["IndexName"] for index in self.definition.get("GlobalSecondaryIndexes", ())]
+
     def describe_key(self) -> str:
         """The key schema in words."""
         return ", ".join(map(str, self.key))
 
 
-def describe(client: Any, name_or_arn: str) -> Table:
-    """The table; raises TableError where it does not exist."""
+def find(client: Any, name_or_arn: str) -> Table | None:
+    """The table; None where it does not exist."""
     with explained(f"describe table {name_or_arn}"):
         try:
-            description = client.describe_table(TableName=name_or_arn)["Table"]
+            return from_description(client.describe_table(TableName=name_or_arn)["Table"])
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":
                 raise
-            region = client.meta.region_name
-            raise TableError(
-                f"Table {name_or_arn} does not exist in region {region} of this account.",
-                "Check the name, the account (--profile, --role-arn) and --region.",
-            ) from error
-    return from_description(description)
+            return None
+
+
+def describe(client: Any, name_or_arn: str) -> Table:
+    """The table; raises TableError where it does not exist."""
+    table = find(client, name_or_arn)
+    if table is None:
+        raise TableError(
+            f"Table {name_or_arn} does not exist in region {client.meta.region_name} of this account.",
+            "Check the name, the account (--profile, --role-arn) and --region.",
+        )
+    return table
 
 
 def from_description(description: dict[str, Any]) -> Table:
@@ -80,7 +91,7 @@ def from_description(description: dict[str, Any]) -> Table:
         name=description["TableName"],
         arn=arn,
         # DynamoDB Local gives no TableId; the creation time tells a re-created table apart as well.
-        id=description.get("TableId") or str(_plain(created)),
+        id=description.get("TableId") or str(plain(created)),
         account=account,
         region=region,
         status=description["TableStatus"],
@@ -90,7 +101,7 @@ def from_description(description: dict[str, Any]) -> Table:
         on_demand=on_demand,
         read_units=throughput.get("ReadCapacityUnits", 0),
         write_units=throughput.get("WriteCapacityUnits", 0),
-        definition=_plain(description),
+        definition=plain(description),
     )
 
 
@@ -111,12 +122,12 @@ def require_readable(table: Table) -> None:
         )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A description as JSON can hold it: times become RFC 3339 text."""
     if isinstance(value, dt.datetime):
         return value.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, dict):
-        return {name: _plain(member) for name, member in value.items() if name != "ResponseMetadata"}
+        return {name: plain(member) for name, member in value.items() if name != "ResponseMetadata"}
     if isinstance(value, list):
-        return [_plain(member) for member in value]
+        return [plain(member) for member in value]
     return value
