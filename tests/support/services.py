@@ -64,7 +64,7 @@ def _service(name: str, script: str, health: str, settings: Mapping[str, str]) -
     command = [sys.executable, str(ROOT / "scripts" / script)]
     variables = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | ISOLATION | dict(settings)
     _install(command, variables)
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             [*command, "--port", str(port), "--until-eof"],
@@ -139,7 +139,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
