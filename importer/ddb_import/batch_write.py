@@ -74,7 +74,7 @@ class Overwrite:
         error = WireError("NotAnItem", 'the line is not of the form {"Item":{…}}')
         if are_items(lines):
             try:
-                outcome.units += await self._send(puts_of(lines), len(lines))
+                outcome.units += await self.send(puts_of(lines), len(lines))
             except WireError as refusal:
                 if classify(refusal) is not Kind.INVALID:
                     raise
@@ -101,8 +101,8 @@ class Overwrite:
         middle = len(numbered) // 2
         return [numbered[:middle], numbered[middle:]]
 
-    async def _send(self, puts: bytes, items: int) -> float:
-        """Sends until nothing is unprocessed; the retry budget counts only rounds that wrote nothing."""
+    async def send(self, puts: bytes, items: int) -> float:
+        """Sends write requests, joined by commas, until nothing is unprocessed; the retry budget counts only rounds that wrote nothing."""
         units, attempt = 0.0, 0
         while True:
             with explained_unless_invalid(f"write to table {self._table}"):
@@ -113,7 +113,8 @@ class Overwrite:
                 return units
             attempt = 0 if len(left) < items else attempt + 1
             if attempt >= POLICIES[Kind.THROTTLED].attempts:
-                raise WireError("UnprocessedItems", f"nothing was written in {attempt} tries", 400, ())
+                with explained(f"write to table {self._table}"):
+                    raise WireError("UnprocessedItems", f"nothing was written in {attempt} tries", 400, ())
             await self._wire.back_off(Kind.THROTTLED, attempt)
             puts, items = b",".join(left), len(left)
 

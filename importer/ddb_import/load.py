@@ -146,15 +146,23 @@ class _Loader:
         try:
             complete = await self._send_batches(shard, lane, group)
         except ShardError:
-            # Its lines are not the export's: what was confirmed of them must not be skipped once it is mended.
-            lane.state, lane.rejects = ShardCheckpoint(shard=shard.name), []
-            raise
+            await self._begin_anew(shard, lane)
+            complete = await self._send_batches(shard, lane, group)
         await self._land(lane)
         if complete and lane.state.confirmed == shard.items:
             lane.state = msgspec.structs.replace(lane.state, done=True)
             self._tally.shards += 1
         await self._save(lane)
         self._lanes.discard(lane)
+
+    async def _begin_anew(self, shard: Shard, lane: Lane) -> None:
+        """Forgets a shard whose lines were not the export's, so that none of them counts as confirmed.
+
+        Raises ShardError where the object itself is damaged; else it was damaged on its way here.
+        """
+        await self._land(lane)
+        lane.begin_anew()
+        await asyncio.to_thread(ShardReader(self._export, shard).prove)
 
     async def _send_batches(self, shard: Shard, lane: Lane, group: asyncio.TaskGroup) -> bool:
         """Sends every batch after the checkpoint on its way; False where the run was stopped before the end."""
@@ -213,16 +221,18 @@ class _Loader:
                 await self._save(lane)
 
     async def _save(self, lane: Lane) -> None:
-        """The rejects before the checkpoint that counts them."""
-        state, before = lane.state, lane.saved
-        if state == before:
-            return
-        if state.rejected != before.rejected:
-            await asyncio.to_thread(
-                write_rejects, self._folder, f"{REJECTS}{state.shard}.jsonl", lane.rejects
-            )
-        await asyncio.to_thread(checkpoints.save, self._folder, state)
-        lane.saved = state
+        await asyncio.to_thread(self._save_now, lane)
+
+    def _save_now(self, lane: Lane) -> None:
+        """The rejects before the checkpoint that counts them; one save at a time, so that none overtakes another."""
+        with lane.saving:
+            state, before = lane.state, lane.saved
+            if state == before:
+                return
+            if state.rejected != before.rejected:
+                write_rejects(self._folder, f"{REJECTS}{state.shard}.jsonl", list(lane.rejects))
+            checkpoints.save(self._folder, state)
+            lane.saved = state
 
     async def _close_on_stop(self) -> None:
         await self._stop.wait()

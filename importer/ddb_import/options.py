@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from ddb_import.definition.create import CreateOptions
 from ddb_shared.options import Common
 
 
@@ -17,7 +18,10 @@ class OnExisting(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """The options of `ddb-import`, parsed. `max_wcu` is write capacity units per second over all workers."""
+    """The options of `ddb-import`, parsed.
+
+    `max_wcu` is write capacity units per second over all workers; `create` is None where the table must exist.
+    """
 
     common: Common
     export: str
@@ -27,3 +31,4 @@ class ImportOptions:
     state: str | None
     restart: bool
     from_rejects: bool
+    create: CreateOptions | None = None

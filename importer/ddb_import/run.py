@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import msgspec
 
 from ddb_import import lease
+from ddb_import.definition.create import Definition
+from ddb_import.definition.drift import Difference
 from ddb_import.load import Loaded, LoadTask, load_shards
 from ddb_import.options import ImportOptions
 from ddb_import.preflight import check_shards, check_table, interleave
@@ -20,7 +22,9 @@ from ddb_shared.aws import Aws
 from ddb_shared.checkpoint import ShardCheckpoint
 from ddb_shared.errors import EXIT_REJECTS, AccessError, BucketError, ServiceError, StateError
 from ddb_shared.manifest import Manifest, Shard
-from ddb_shared.progress import Meter, display
+from ddb_shared.plan import seconds_for, write_units
+from ddb_shared.progress import Meter, announce, display
+from ddb_shared.start import outlived
 from ddb_shared.storage import Folder, S3Folder, parse_bucket_url
 from ddb_shared.table import Table, describe
 from ddb_shared.workers import Serial, Stop
@@ -31,7 +35,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `items_written` are of this run; `items_skipped` were loaded by an earlier run, or there already with
     `--on-existing skip`, or replaced by a later line with the same key; `items_rejected` are those of all runs.
-    Together they are the items of the export.
+    Together they are the items of the export. `drift` is where the table differs from the source's, with `--create-table`.
     """
 
     status: str
@@ -46,6 +50,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     consumed_wcu: float
     throttled: int
     throttle_reasons: dict[str, int]
+    drift: list[Difference] = []
 
     @property
     def exit_code(self) -> int:
@@ -72,12 +77,16 @@ class _Import:
     table: Table
     unproven: frozenset[str]
     folder: Folder
+    definition: Definition | None
 
 
 def run_import(options: ImportOptions, aws: Aws, stop: Stop) -> ImportResult:
     """Loads the export into the table, or what an earlier run left of it."""
     began = time.monotonic()
-    work = _prepare(options, aws)
+    work = _prepare(options, aws, stop)
+    if work.definition and work.definition.options.definition_only:
+        return _defined(work, work.definition, time.monotonic() - began)
+    _warn_of_the_end(work, options, aws)
     remedy = f"Resume with:\n  {resume_command(options)}"
     with lease.held(work.folder, stop):
         settle_plan(
@@ -94,7 +103,17 @@ def run_import(options: ImportOptions, aws: Aws, stop: Stop) -> ImportResult:
     result = _result(work, _sum(before), _sum(after), loaded, time.monotonic() - began)
     if result.shards_done != result.shards_total:
         raise StateError(f"{result.shards_total - result.shards_done} shards are not done.", remedy)
+    if work.definition:
+        result = msgspec.structs.replace(result, drift=work.definition.complete(work.table))
+        stop.check(remedy)
     return result
+
+
+def _warn_of_the_end(work: _Import, options: ImportOptions, aws: Aws) -> None:
+    """Says so where the credentials end before the load can."""
+    units = write_units(work.manifest.items, max(work.manifest.bytes, 0), indexes=0)
+    for warning in outlived(aws, seconds_for(units, options.max_wcu, work.table, kind="Write")):
+        announce(warning)
 
 
 def resume_command(options: ImportOptions) -> str:
@@ -106,21 +125,40 @@ def resume_command(options: ImportOptions) -> str:
         arguments += ["--state", options.state]
     if options.on_existing.value != "overwrite":
         arguments += ["--on-existing", options.on_existing.value]
+    if options.create:
+        arguments += options.create.arguments
     return shlex.join(arguments)
 
 
-def _prepare(options: ImportOptions, aws: Aws) -> _Import:
-    """Everything that can be refused is, before the first write."""
+def export_folder(options: ImportOptions, aws: Aws) -> S3Folder:
+    """The export's folder, which may be given by a manifest in it."""
     url = options.export
     for name in (manifests.MANIFEST, manifests.AWS_SUMMARY):
         url = url.removesuffix(name)
-    export = S3Folder(aws.s3, *parse_bucket_url(url))
+    return S3Folder(aws.s3, *parse_bucket_url(url))
+
+
+def _prepare(options: ImportOptions, aws: Aws, stop: Stop) -> _Import:
+    """Everything that can be refused is, before the first write."""
+    export = export_folder(options, aws)
     manifest = manifests.read(export)
-    table = describe(aws.dynamodb, options.table)
-    check_table(manifest, table)
     unproven = check_shards(export, manifest)
+    definition = Definition(options.create, aws, manifest, options.table, stop) if options.create else None
+    table = definition.settle() if definition else describe(aws.dynamodb, options.table)
+    check_table(manifest, table)
     folder = folder_of(aws.s3, export, manifest, table, options.state)
-    return _Import(export, manifest, table, unproven, folder)
+    return _Import(export, manifest, table, unproven, folder, definition)
+
+
+def _defined(work: _Import, definition: Definition, seconds: float) -> ImportResult:
+    """The result of a run that only made the table."""
+    nothing = _Sums(confirmed=0, skipped=0, rejected=0, done=0)
+    result = _result(work, nothing, nothing, Loaded(0.0, {}), seconds)
+    return msgspec.structs.replace(
+        result,
+        status="defined",
+        drift=definition.differences(describe(definition.aws.dynamodb, work.table.name)),
+    )
 
 
 def _load(work: _Import, before: dict[str, ShardCheckpoint], options: ImportOptions, stop: Stop) -> Loaded:

@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from ddb_shared.aws import AwsOptions
+from ddb_shared.cluster import Cluster
 from ddb_shared.errors import TransferError, explain
 from ddb_shared.progress import Style
 from ddb_shared.workers import Processes, Runner
@@ -33,21 +34,44 @@ _OPTIONS: Final = (
     ),
     click.option("--external-id", metavar="ID", help="External id that the role's trust policy demands."),
     click.option(
+        "--role-session-name",
+        metavar="NAME",
+        help="Name of the role sessions in CloudTrail.  [default: ddb-transfer-<pid>]",
+    ),
+    click.option(
+        "--mfa-serial",
+        metavar="ARN",
+        help="MFA device; its code is asked for once and lasts for 36 hours.",
+    ),
+    click.option("--s3-profile", metavar="NAME", help="Profile for S3 alone."),
+    click.option(
+        "--s3-role-arn",
+        "s3_role_arns",
+        multiple=True,
+        metavar="ARN",
+        help="Role to assume for S3 alone, instead of --role-arn; repeat it for a chain.",
+    ),
+    click.option(
         "--endpoint-url", metavar="URL", help="Endpoint of DynamoDB, STS and S3, for local services."
     ),
     click.option("--s3-endpoint-url", metavar="URL", help="Endpoint of S3 alone."),
     click.option(
         "--bucket-owner",
         metavar="ACCOUNT",
-        help="Account that must own the bucket; every call to S3 is refused if another one does.",
+        help="Account that must own the bucket; every call to S3 is refused if another one does.  "
+        "[default for import and verify: the caller's account]",
     ),
     click.option(
         "--processes",
         type=click.IntRange(1, 256),
         metavar="N",
-        default=os.cpu_count() or 1,
         show_default="one a core",
-        help="Worker processes.",
+        help="Worker processes; with --scheduler, tasks on the cluster.  [default there: one a worker thread]",
+    ),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Run the work on the Dask cluster of this scheduler, such as tcp://10.0.0.1:8786.",
     ),
     click.option(
         "--progress",
@@ -73,6 +97,7 @@ class Common:
 
     aws: AwsOptions
     processes: int
+    scheduler: str | None = None
     progress: Style
     as_json: bool
 
@@ -81,15 +106,19 @@ class Common:
         """The options that a later command needs to reach the same place."""
         arguments = []
         for field in dataclasses.fields(self.aws):
+            if field.name == "mfa_keys":
+                continue  # a secret, and of this run alone
             value = getattr(self.aws, field.name)
             option = "--" + field.name.removesuffix("s" if isinstance(value, tuple) else "").replace("_", "-")
             values = value if isinstance(value, tuple) else (value,)
             arguments += [part for one in values if one for part in (option, one)]
+        if self.scheduler:
+            arguments += ["--scheduler", self.scheduler]
         return arguments
 
     def runner(self) -> Runner:
         """The pool that the options ask for."""
-        return Processes(self.processes)
+        return Cluster(self.scheduler) if self.scheduler else Processes(self.processes)
 
 
 def common_options(command: Command) -> Command:
@@ -108,10 +137,13 @@ def _collect(given: dict[str, Any]) -> Common:
     logging.basicConfig(
         level=given.pop("log_level").upper(), stream=sys.stderr, format="%(levelname)s %(message)s"
     )
-    taken = {name: given.pop(name) for name in AwsOptions.__dataclass_fields__}
+    taken = {name: given.pop(name) for name in AwsOptions.__dataclass_fields__ if name in given}
+    scheduler = given.pop("scheduler")
+    slots = Cluster(scheduler).slots if scheduler else os.cpu_count
     return Common(
         aws=AwsOptions(**taken),
-        processes=given.pop("processes"),
+        processes=given.pop("processes") or slots() or 1,
+        scheduler=scheduler,
         progress=Style(given.pop("progress")),
         as_json=given.pop("as_json"),
     )

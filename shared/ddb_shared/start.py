@@ -1,0 +1,103 @@
+"""The start of every command: who am I, which account, until when."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from ddb_shared.aws import Aws, AwsOptions
+from ddb_shared.errors import CREDENTIAL_CODES, UsageError, explained
+from ddb_shared.login import mfa_session
+from ddb_shared.options import Common
+from ddb_shared.progress import announce
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The caller: `account` is empty where STS can't be asked. `until` is None where nobody tells an end."""
+
+    name: str
+    account: str
+    until: dt.datetime | None
+    is_renewed: bool
+    is_temporary: bool
+
+    def __str__(self) -> str:
+        account = f" in account {self.account}" if self.account else ""
+        return f"{self.name}{account}, {self._end()}"
+
+    def _end(self) -> str:
+        if self.is_renewed and self.is_temporary:
+            return "renewed for the whole run"
+        if self.until is not None:
+            return f"until {self.until.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
+        return "temporary credentials, nobody says until when" if self.is_temporary else "without an end"
+
+
+def log_in(
+    common: Common, *, own_bucket: bool, ask: Callable[[str], str] | None = None
+) -> tuple[Common, Aws]:
+    """The options and clients that the run uses, with the identity told on stderr.
+
+    With `own_bucket` the bucket's owner is the caller's account unless --bucket-owner says otherwise. `ask` returns the
+    MFA code for a prompt.
+    """
+    common = replace(common, aws=_with_mfa(common.aws, ask or _prompt))
+    aws = Aws(common.aws)
+    identity = identify(aws)
+    announce(f"As {identity}.")
+    if own_bucket and identity.account and not common.aws.bucket_owner and aws.s3_login is aws.login:
+        common = replace(common, aws=replace(common.aws, bucket_owner=identity.account))
+        aws = Aws(common.aws, aws.login)
+    return common, aws
+
+
+def identify(aws: Aws) -> Identity:
+    """Who the caller is; raises AccessError where the credentials or a role are refused."""
+    with explained("find out who the caller is"):
+        credentials = aws.credentials
+        name, account, until = f"access key {credentials.access_key}", "", aws.login.until
+        try:
+            answer = aws.sts.get_caller_identity()
+            name, account = answer["Arn"], answer["Account"]
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in CREDENTIAL_CODES:
+                raise
+        except (BotoCoreError, ResponseParserError):
+            pass  # a private network without STS, or a local service; the table's and the bucket's answers will tell
+    return Identity(name, account, until, aws.login.is_renewed, bool(credentials.token))
+
+
+def outlived(aws: Aws, seconds: float | None, now: dt.datetime | None = None) -> list[str]:
+    """A warning, where a run of so many seconds outlives credentials that nothing renews; none otherwise."""
+    until = aws.login.until
+    left = (until - (now or dt.datetime.now(dt.UTC))).total_seconds() if until else None
+    if aws.login.is_renewed or left is None or seconds is None or left >= seconds:
+        return []
+    warning = (
+        f"Warning: the run takes about {seconds / 60:,.0f} minutes, but the credentials end in {left / 60:,.0f} and "
+        "nothing renews them. It will stop then and can be resumed; a role (--role-arn) lasts for the whole run."
+    )
+    return [warning]
+
+
+def _with_mfa(options: AwsOptions, ask: Callable[[str], str]) -> AwsOptions:
+    if not options.mfa_serial or options.mfa_keys:
+        return options
+    base = Aws(replace(options, role_arns=(), mfa_serial=None))
+    return replace(options, mfa_keys=mfa_session(base.sts, options.mfa_serial, ask))
+
+
+def _prompt(text: str) -> str:
+    try:
+        return str(click.prompt(text, err=True))
+    except click.Abort as error:
+        raise UsageError(
+            "--mfa-serial needs the code of the device, and there is no terminal to ask on.",
+            "Run the command on a terminal, or give credentials of a session that carries the MFA.",
+        ) from error

@@ -1,0 +1,91 @@
+"""`--dry-run` checks everything, writes nothing but its probe, and prints the command that runs the plan."""
+
+import shlex
+from collections.abc import Callable
+
+from e2e.conftest import Mover
+from support.accounts import Accounts
+from support.environment import DESTINATION, SOURCE
+from support.services import Endpoint
+from support.tables import KeySpec, create_table, fill
+from support.varied import varied_items
+
+
+def keys(accounts: Accounts, aws: Endpoint, bucket: str) -> set[str]:
+    listed = accounts.s3(aws, DESTINATION).list_objects_v2(Bucket=bucket).get("Contents", ())
+    return {entry["Key"] for entry in listed}
+
+
+def test_plan_and_run_of_an_export_and_its_import(
+    aws_mover: Mover, aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """The printed commands do what the plans say."""
+    source, copy = unique_name(), unique_name()
+    create_table(accounts.dynamodb(aws, SOURCE), source)
+    fill(accounts.dynamodb(aws, SOURCE), source, varied_items(50))
+    plan = aws_mover.export(source, f"s3://{aws_mover.bucket}/moves", "--dry-run", "--max-rcu", 100).json()
+    assert plan["status"] == "planned"
+    assert {"moves/AWSDynamoDB/probe.json"} == keys(accounts, aws, aws_mover.bucket)
+    assert plan["cost_usd"] is None  # the region's price is not in the list
+    assert plan["seconds"] > 0
+    export = aws_mover.export(*shlex.split(plan["command"])[1:]).json()["export"]
+
+    plan = aws_mover.load(export, copy, "--create-table", "--dry-run").json()
+    assert (plan["status"], plan["items"]) == ("planned", 50)
+    assert f'"TableName":"{copy}"' in plan["creates"][0]
+    assert copy not in accounts.dynamodb(aws, DESTINATION).list_tables()["TableNames"]
+    done = aws_mover.load(*shlex.split(plan["command"])[1:]).json()
+    assert (done["status"], done["items_written"]) == ("complete", 50)
+
+
+def test_every_failed_check_is_told(
+    aws_mover: Mover, aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """All of them, not only the first, and exit code 1."""
+    source, other = unique_name(), unique_name()
+    create_table(accounts.dynamodb(aws, SOURCE), source)
+    create_table(accounts.dynamodb(aws, DESTINATION), other, KeySpec(hash_name="other"))
+    export = aws_mover.exported(source)
+    result = aws_mover.load(export, other, "--dry-run", check=False)
+    failed = {check["name"]: check["found"] for check in result.json()["checks"] if not check["ok"]}
+    assert (result.exit_code, list(failed)) == (1, ["table"])
+    assert "another key schema" in failed["table"]
+    foreign = unique_name()
+    accounts.s3(aws, "333333333333").create_bucket(
+        Bucket=foreign, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    result = aws_mover.export(source, f"s3://{foreign}", "--dry-run", check=False)
+    failed = {check["name"]: check["found"] for check in result.json()["checks"] if not check["ok"]}
+    assert (result.exit_code, list(failed)) == (1, ["bucket", "write and read"])
+
+
+def test_a_key_must_be_an_arn(aws_mover: Mover) -> None:
+    """An alias would be looked for in the caller's account."""
+    result = aws_mover.export("any-table", f"s3://{aws_mover.bucket}", "--kms-key-id", "alias/x", check=False)
+    assert result.exit_code == 2
+    assert "not an ARN" in result.stderr
+
+
+def test_objects_get_the_acl_that_the_bucket_needs(
+    aws_mover: Mover, aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """A bucket whose writers own their objects gets the ACL; the default one gets none."""
+    source, s3 = unique_name(), accounts.s3(aws, DESTINATION)
+    create_table(accounts.dynamodb(aws, SOURCE), source)
+    plan = aws_mover.export(source, f"s3://{aws_mover.bucket}", "--dry-run").json()
+    assert "not needed" in {check["name"]: check["found"] for check in plan["checks"]}["object ownership"]
+    s3.put_bucket_ownership_controls(
+        Bucket=aws_mover.bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    )
+    own = commands_in_destination(aws_mover, accounts, aws, unique_name)
+    assert "bucket-owner-full-control" in own
+
+
+def commands_in_destination(
+    mover: Mover, accounts: Accounts, aws: Endpoint, unique_name: Callable[[], str]
+) -> str:
+    """What an export by the bucket's own account finds of its ownership: MiniStack tells no other account."""
+    table = unique_name()
+    create_table(accounts.dynamodb(aws, DESTINATION), table)
+    plan = mover._run("ddb-export", DESTINATION, table, f"s3://{mover.bucket}", "--dry-run").json()
+    return str({check["name"]: check["found"] for check in plan["checks"]}["object ownership"])
