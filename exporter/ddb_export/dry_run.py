@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
+from ddb_export.columns import written
 from ddb_export.options import ExportOptions
 from ddb_export.plan import choose_segments
 from ddb_shared import manifest as manifests
@@ -62,6 +63,8 @@ def export_command(options: ExportOptions) -> str:
     """The command line that runs the plan."""
     words = ["ddb-export", options.table or "", options.destination or "", *options.common.arguments]
     for option, value in (
+        ("--format", options.format),
+        ("--columns", written(options.columns) if options.columns else None),
         ("--compression", options.compression),
         ("--segments", options.segments),
         ("--max-rcu", f"{options.max_rcu:g}" if options.max_rcu else None),

@@ -12,15 +12,18 @@ class ExportOptions:
     """The options of `ddb-export`, parsed.
 
     None stands for what was not given: the default in a new export, what the export began with in a resumed one.
-    `max_rcu` is read capacity units per second over all workers, `shard_size` in stored bytes.
+    `columns` are types by attribute; `max_rcu` is read capacity units per second over all workers, `shard_size` in stored bytes.
     """
 
     common: Common
     table: str | None = None
     destination: str | None = None
     resume: str | None = None
+    format: str | None = None
+    columns: dict[str, str] | None = None
     compression: str | None = None
     segments: int | None = None
     consistent_read: bool | None = None
     max_rcu: float | None = None
     shard_size: int | None = None
+    acl_mode: str = "auto"

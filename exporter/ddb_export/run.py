@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 
 import ddb_shared
+from ddb_export.encoding import JSONL, Encoding
 from ddb_export.options import ExportOptions
-from ddb_export.plan import choose_segments, deal
+from ddb_export.plan import deal
 from ddb_export.scan import ScanTask, scan_segments
+from ddb_export.settings import encoding_of, refuse_other_settings, settle_settings
 from ddb_export.shard_writer import ShardWriter
 from ddb_shared import checkpoint as checkpoints
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws
 from ddb_shared.checkpoint import SegmentCheckpoint
+from ddb_shared.definition import Clients, Setting, read_settings, unknown_settings
 from ddb_shared.errors import AccessError, BucketError, ExportError, ServiceError, UsageError
 from ddb_shared.manifest import FORMAT, Manifest, Settings, Shard, Source
-from ddb_shared.progress import Meter, display
-from ddb_shared.storage import S3Folder, check_bucket, parse_bucket_url
+from ddb_shared.plan import read_units, seconds_for
+from ddb_shared.progress import Meter, announce, display
+from ddb_shared.start import outlived
+from ddb_shared.storage import S3Folder, check_bucket, needed_acl, parse_bucket_url
 from ddb_shared.table import Table, describe, require_readable
 from ddb_shared.times import now_text
 from ddb_shared.workers import Stop
 
-DEFAULT_COMPRESSION: Final = "gzip"
-# About 400 MB of typical items: ten seconds of work to do again after a crash, and 1 TB makes 2,500 objects.
-DEFAULT_SHARD_BYTES: Final = 64 * 1024 * 1024
 _READERS: Final = 16
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +46,14 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     source: Source
     table: dict[str, Any]
+    settings: dict[str, Setting] = {}
     options: Settings
+    sampled_rcu: float = 0.0
+
+    @property
+    def encoding(self) -> Encoding:
+        """How its shards are encoded."""
+        return encoding_of(self.options, self.source, self.table)
 
 
 class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +84,9 @@ class _Export:
 def run_export(options: ExportOptions, aws: Aws, stop: Stop) -> ExportResult:
     """Exports the table, or finishes an export that was interrupted."""
     began = time.monotonic()
-    export = _find(options, aws) if options.resume else _begin(options, aws)
+    options, aws = _with_acl(options, aws)
+    export = _find(options, aws) if options.resume else _begin(options, aws, stop)
+    _warn_of_the_end(export, options, aws)
     remedy = f"Finish the export with:\n  {resume_command(export.folder, options)}"
     try:
         throttled = _scan(export, options, stop)
@@ -94,6 +108,13 @@ def run_export(options: ExportOptions, aws: Aws, stop: Stop) -> ExportResult:
     )
 
 
+def _warn_of_the_end(export: _Export, options: ExportOptions, aws: Aws) -> None:
+    """Says so where the credentials end before the scan can."""
+    units = read_units(export.table.size_bytes, consistent=export.started.options.consistent_read)
+    for warning in outlived(aws, seconds_for(units, options.max_rcu, export.table, kind="Read")):
+        announce(warning)
+
+
 def resume_command(folder: S3Folder, options: ExportOptions) -> str:
     """The command line that finishes this export."""
     arguments = ["ddb-export", "--resume", folder.url, *options.common.arguments]
@@ -102,7 +123,7 @@ def resume_command(folder: S3Folder, options: ExportOptions) -> str:
     return shlex.join(arguments)
 
 
-def _begin(options: ExportOptions, aws: Aws) -> _Export:
+def _begin(options: ExportOptions, aws: Aws, stop: Stop) -> _Export:
     """A new export: everything that can be refused is, before `_started` is written."""
     if options.table is None or options.destination is None:
         raise UsageError(
@@ -110,23 +131,31 @@ def _begin(options: ExportOptions, aws: Aws) -> _Export:
         )
     bucket, prefix = parse_bucket_url(options.destination)
     table = _readable_table(aws, options.table)
-    check_bucket(aws.s3, bucket)
     place = f"{prefix}/{manifests.EXPORTS}" if prefix else manifests.EXPORTS
+    check_bucket(aws.s3, bucket, place)
     folder = S3Folder(aws.s3, bucket, place + manifests.new_export_id(time.time()))
+    settings, sampled_rcu = settle_settings(options, table, aws, stop)
     started = Started(
         started_at=now_text(),
         source=source_of(table),
         table=table.definition,
-        options=Settings(
-            format="jsonl",
-            compression=options.compression or DEFAULT_COMPRESSION,
-            segments=options.segments or choose_segments(table),
-            shard_size=options.shard_size or DEFAULT_SHARD_BYTES,
-            consistent_read=options.consistent_read or False,
-        ),
+        settings=_settings_of(table, aws),
+        options=settings,
+        sampled_rcu=sampled_rcu,
     )
     folder.write(manifests.STARTED, msgspec.json.encode(started), new=True)
     return _Export(folder, table, started, done_items=0)
+
+
+def _with_acl(options: ExportOptions, aws: Aws) -> tuple[ExportOptions, Aws]:
+    """The same with the ACL that the objects need, if any."""
+    acl, url = options.acl_mode, options.resume or options.destination
+    if acl == "auto":
+        acl = (needed_acl(aws.s3, parse_bucket_url(url)[0]) if url else None) or "none"
+    if acl == "none":
+        return options, aws
+    chosen = replace(options.common.aws, acl=acl)
+    return replace(options, common=replace(options.common, aws=chosen)), Aws(chosen, aws.login)
 
 
 def _find(options: ExportOptions, aws: Aws) -> _Export:
@@ -143,10 +172,24 @@ def _find(options: ExportOptions, aws: Aws) -> _Export:
     started = msgspec.json.decode(stored.data, type=Started)
     table = _readable_table(aws, started.source.table_name)
     _refuse_another_table(options.table, started, table)
-    _refuse_other_settings(options, started)
+    refuse_other_settings(options, started.options)
     folder.abort_uploads(manifests.DATA)
     done = sum(shard.items for state in _load_states(folder) for shard in state.shards)
     return _Export(folder, table, started, done_items=done)
+
+
+def _settings_of(table: Table, aws: Aws) -> dict[str, Setting]:
+    """What belongs to the table beside its description; says what could not be read."""
+    settings = read_settings(Clients(aws.dynamodb, aws.autoscaling), table)
+    unknown = [f"  {name}: {reason}" for name, reason in unknown_settings(settings).items()]
+    if unknown:
+        _LOG.warning(
+            "%d settings of table %s are recorded as unknown:\n%s",
+            len(unknown),
+            table.name,
+            "\n".join(unknown),
+        )
+    return settings
 
 
 def _readable_table(aws: Aws, name: str) -> Table:
@@ -163,22 +206,6 @@ def _refuse_another_table(asked: str | None, started: Started, table: Table) -> 
             f"not of {table.arn} (id {table.id}).",
             "The table was made anew or is another one: start a new export.",
         )
-
-
-def _refuse_other_settings(options: ExportOptions, started: Started) -> None:
-    given = {
-        "compression": options.compression,
-        "segments": options.segments,
-        "shard_size": options.shard_size,
-        "consistent_read": options.consistent_read,
-    }
-    for name, value in given.items():
-        began_with = getattr(started.options, name)
-        if value is not None and value != began_with:
-            raise UsageError(
-                f"--{name.replace('_', '-')} is {value}, but the export began with {began_with}.",
-                "Leave the option out, or start a new export.",
-            )
 
 
 def source_of(table: Table) -> Source:
@@ -208,7 +235,7 @@ def _scan(export: _Export, options: ExportOptions, stop: Stop) -> dict[str, int]
             segments=hand,
             total_segments=settings.segments,
             consistent_read=settings.consistent_read,
-            compression=settings.compression,
+            encoding=export.started.encoding,
             shard_size=settings.shard_size,
             max_rcu=options.max_rcu / len(hands) if options.max_rcu else None,
         )
@@ -236,7 +263,7 @@ def _finish(export: _Export, aws: Aws) -> Manifest:
     if missing:
         raise ExportError(f"The export {folder.url} is unfinished: {len(missing)} segments are not done.")
     _refuse_another_table(None, started, describe(aws.dynamodb, started.source.table_name))
-    shards = [shard for state in states for shard in state.shards] + _strays(folder, states, started.options)
+    shards = [shard for state in states for shard in state.shards] + _strays(folder, states, started.encoding)
     manifest = Manifest(
         format=FORMAT,
         export_id=manifests.export_id_of(folder),
@@ -246,18 +273,22 @@ def _finish(export: _Export, aws: Aws) -> Manifest:
         finished_at=now_text(),
         source=started.source,
         table=started.table,
+        settings=started.settings,
         options=started.options,
-        consumed_rcu=round(sum(state.consumed_rcu for state in states), 1),
+        consumed_rcu=round(started.sampled_rcu + sum(state.consumed_rcu for state in states), 1),
         items=sum(shard.items for shard in shards),
         bytes=sum(shard.bytes for shard in shards),
         shards=sorted(shards, key=lambda shard: shard.key),
     )
-    manifests.write_aws(folder, manifest)
+    with suppress(AccessError):  # without the permission, the bucket's lifecycle rule has to see to them
+        folder.abort_uploads(manifests.DATA)
+    if started.options.format == JSONL:  # AWS's manifests know no Parquet
+        manifests.write_aws(folder, manifest, aws.options.kms_key_id)
     manifests.write(folder, manifest)
     return manifest
 
 
-def _strays(folder: S3Folder, states: list[SegmentCheckpoint], settings: Settings) -> list[Shard]:
+def _strays(folder: S3Folder, states: list[SegmentCheckpoint], encoding: Encoding) -> list[Shard]:
     """Shards that were uploaded but not recorded when a run was killed, and whose items are gone from the table since.
 
     Readers that are pointed at the data folder would load them, and the exporter needs no permission to delete: they
@@ -270,7 +301,7 @@ def _strays(folder: S3Folder, states: list[SegmentCheckpoint], settings: Setting
     empty = []
     for name in strays:
         segment, _, sequence = name.rpartition("/")[2].partition(".")[0].partition("-")
-        writer = ShardWriter(folder, int(segment), int(sequence), settings.compression)
+        writer = ShardWriter(folder, int(segment), int(sequence), encoding)
         try:
             empty.append(writer.commit())
         finally:

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from ddb_export.encoding import Encoding
 from ddb_export.shard_writer import ShardWriter, open_shard
 from ddb_shared import checkpoint as checkpoints
 from ddb_shared.aws import Aws, AwsOptions
@@ -45,7 +46,7 @@ class ScanTask:
     segments: tuple[int, ...]
     total_segments: int
     consistent_read: bool
-    compression: str
+    encoding: Encoding
     shard_size: int
     max_rcu: float | None
 
@@ -111,7 +112,7 @@ class _Scanner:
         if page.last_evaluated_key is None and not page.items:
             return await self._save(state, pages)
         task = self._task
-        async with open_shard(self._folder, state.segment, len(state.shards), task.compression) as writer:
+        async with open_shard(self._folder, state.segment, len(state.shards), task.encoding) as writer:
             opened_at = time.monotonic()
             while page is not None:
                 await self._write_page(writer, page)
@@ -123,7 +124,7 @@ class _Scanner:
 
     def _is_full(self, writer: ShardWriter, opened_at: float) -> bool:
         return (
-            writer.stored_bytes >= self._task.shard_size
+            writer.expected_bytes >= self._task.shard_size
             or time.monotonic() - opened_at >= SHARD_SECONDS
             or self.stop.is_set()
         )

@@ -1,7 +1,7 @@
-"""Writes one data shard: joins items to lines, compresses, hashes and uploads them in one stream.
+"""Writes one data shard: encodes, hashes and uploads items in one stream.
 
 Runs in threads; joining aside, everything here releases the GIL. Memory: one upload part of
-`storage.PART_BYTES`, one page of items (1 MB) and the compressor's window.
+`storage.PART_BYTES`, one page of items (1 MB) and what the encoder holds.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from ddb_shared.compression import SUFFIXES, compressor
+from ddb_export.encoding import Encoding
 from ddb_shared.errors import ShardError, explained
-from ddb_shared.items import join_lines
 from ddb_shared.manifest import DATA, Shard
 from ddb_shared.storage import S3Folder
 
@@ -25,32 +24,35 @@ from ddb_shared.storage import S3Folder
 class ShardWriter:
     """One shard being written; it exists only after `commit`."""
 
-    def __init__(self, folder: S3Folder, segment: int, sequence: int, compression: str) -> None:
+    def __init__(self, folder: S3Folder, segment: int, sequence: int, encoding: Encoding) -> None:
         self._folder = folder
         self._segment = segment
-        self._name = f"{DATA}{segment:04d}-{sequence:06d}{SUFFIXES[compression]}"
+        self._name = f"{DATA}{segment:04d}-{sequence:06d}{encoding.suffix}"
+        self._encoder = encoding.encoder()
         self._upload = folder.open_upload(self._name)
-        self._compressor = compressor(compression)
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256()
         self._items = 0
-        self._bytes = 0
         self.stored_bytes = 0
         self._lock = threading.Lock()  # a cancelled write goes on in its thread; abort has to wait for it
 
     def write(self, items: Sequence[msgspec.Raw]) -> int:
-        """Appends one line per item; returns their bytes before compression."""
-        lines = join_lines(items)
+        """Appends a page of items; returns their bytes before compression."""
         with self._lock:
-            self._store(self._compressor.compress(lines))
+            before = self._encoder.plain_bytes
+            self._store(self._encoder.add(items))
             self._items += len(items)
-            self._bytes += len(lines)
-        return len(lines)
+            return self._encoder.plain_bytes - before
+
+    @property
+    def expected_bytes(self) -> int:
+        """About what the shard would have if it ended here."""
+        return self.stored_bytes + self._encoder.waiting_bytes
 
     def commit(self) -> Shard:
         """Completes the upload and checks that all of it has arrived."""
         with self._lock:
-            self._store(self._compressor.flush())
+            self._store(self._encoder.finish())
             self._folder.complete(self._name, self._upload)
         stored = self._folder.stat(self._name)
         if stored.size != self.stored_bytes:
@@ -62,7 +64,7 @@ class ShardWriter:
             key=self._folder.key(self._name),
             segment=self._segment,
             items=self._items,
-            bytes=self._bytes,
+            bytes=self._encoder.plain_bytes,
             stored_bytes=self.stored_bytes,
             md5=base64.b64encode(self._md5.digest()).decode(),
             sha256=self._sha256.hexdigest(),
@@ -85,10 +87,10 @@ class ShardWriter:
 
 @asynccontextmanager
 async def open_shard(
-    folder: S3Folder, segment: int, sequence: int, compression: str
+    folder: S3Folder, segment: int, sequence: int, encoding: Encoding
 ) -> AsyncIterator[ShardWriter]:
     """A shard writer that is aborted unless the block committed it."""
-    writer = await asyncio.to_thread(ShardWriter, folder, segment, sequence, compression)
+    writer = await asyncio.to_thread(ShardWriter, folder, segment, sequence, encoding)
     try:
         yield writer
     finally:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ddb_shared.columns import Column
 from ddb_shared.definition import Setting
 from ddb_shared.errors import ExportError
 from ddb_shared.storage import ConflictError, Folder, S3Folder
@@ -63,13 +64,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The export's options that shape its files; a resumed export must have the same."""
+    """The export's options that shape its files; a resumed export must have the same. Parquet alone has `columns`."""
 
     format: str
     compression: str
     segments: int
     shard_size: int
     consistent_read: bool
+    columns: list[Column] = []
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
