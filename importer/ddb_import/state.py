@@ -114,7 +114,7 @@ def read_rejects(folder: Folder, name: str) -> list[RejectLine]:
     for number, line in enumerate(lines, 1):
         try:
             rejects.append(msgspec.json.decode(line, type=RejectLine))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StateError(
                 f"Line {number} of {folder.url}{name} is no reject line: {error}",
                 'Each line must be one JSON object with "Item", "error", "shard" and "line"; mend it and run again.',

@@ -78,7 +78,7 @@ def load(folder: Folder, name: str, kind: type[Checkpoint]) -> Checkpoint | None
         return None
     try:
         checkpoint = msgspec.json.decode(stored.data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StateError(f"The checkpoint {folder.url}{name} is damaged: {error}") from error
     if checkpoint.format != FORMAT:
         raise StateError(

@@ -74,7 +74,8 @@ class Pace:
 
     def settle(self, *, charged: float, consumed: float, refused: float) -> None:
         """Corrects the charge by what the service reports, and the rate by what it refused; all in units."""
-        self._tokens += charged - consumed
+        # what was refused has spent the rate too: given back, it would be sent again at once, at any rate
+        self._tokens += charged - consumed - refused
         self._consumed += consumed
         self._refused += refused
         self._answers += 1
