@@ -86,7 +86,9 @@ class Table:
             raise WireError("ValidationException", "Provided list of item keys contains duplicates", 400)
 
 
-def write(table: Table, lines: list[bytes], writer: type[Overwrite] | type[SkipExisting] = Overwrite) -> Outcome:
+def write(
+    table: Table, lines: list[bytes], writer: type[Overwrite] | type[SkipExisting] = Overwrite
+) -> Outcome:
     made: Writer = writer(table, "T", ["pk"])  # type: ignore[arg-type] # as much of a wire as it needs
     return asyncio.run(made.write(lines))
 

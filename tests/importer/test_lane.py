@@ -15,7 +15,9 @@ def lane(confirmed: int = 0) -> Lane:
     return Lane(ShardCheckpoint(shard="s", confirmed=confirmed), [])
 
 
-@given(sizes=st.lists(st.integers(1, 25), min_size=1, max_size=12), seed=st.integers(), begun=st.integers(0, 50))
+@given(
+    sizes=st.lists(st.integers(1, 25), min_size=1, max_size=12), seed=st.integers(), begun=st.integers(0, 50)
+)
 def test_the_checkpoint_never_covers_an_unconfirmed_line(sizes: list[int], seed: int, begun: int) -> None:
     """Batches land in any order; what counts is the unbroken beginning, and at the end all of it."""
     starts = [begun + sum(sizes[:n]) for n in range(len(sizes))]
@@ -37,7 +39,11 @@ def test_rejects_have_their_place_in_the_shard() -> None:
     late = Outcome(written=1, skipped=2, rejects=[Reject(1, b"no \xff json", "NotAnItem", "m")])
     one.confirm(103, 107, late)
     assert (one.state.rejected, one.rejects) == (0, [])
-    one.confirm(100, 103, Outcome(written=2, rejects=[Reject(0, b'{"Item":{"pk":{"S":"a"}}}', "ValidationException", "m")]))
+    one.confirm(
+        100,
+        103,
+        Outcome(written=2, rejects=[Reject(0, b'{"Item":{"pk":{"S":"a"}}}', "ValidationException", "m")]),
+    )
     assert (107, 2, 2) == (one.state.confirmed, one.state.skipped, one.state.rejected)
     first, second = (msgspec.json.decode(msgspec.json.encode(reject)) for reject in one.rejects)
     assert (101, "s", "ValidationException") == (first["line"], first["shard"], first["error"]["code"])
@@ -57,7 +63,9 @@ def test_a_shard_that_begins_anew_forgets_everything() -> None:
 
 
 @given(
-    lengths=st.lists(st.one_of(st.integers(1, 100), st.just(BATCH_BYTES // 3), st.just(BATCH_BYTES)), max_size=90),
+    lengths=st.lists(
+        st.one_of(st.integers(1, 100), st.just(BATCH_BYTES // 3), st.just(BATCH_BYTES)), max_size=90
+    ),
     cut=st.integers(1, 40),
     confirmed=st.integers(0, 100),
 )

@@ -139,11 +139,16 @@ def test_a_lost_lease_stops_the_run(how: str, monkeypatch: pytest.MonkeyPatch) -
     """Who cannot renew must not write any more: the workers are stopped, and the run ends with an error."""
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
     folder, stop = Watched(), Stop()
-    with pytest.raises(StateError, match="was lost") as caught, held(folder, stop):
-        if how == "taken":
-            folder.files[FILE] = msgspec.json.encode(someone())
-        folder.broken = how == "broken"
-        assert stop._said.wait(30)
+
+    def run() -> None:
+        with held(folder, stop):
+            if how == "taken":
+                folder.files[FILE] = msgspec.json.encode(someone())
+            folder.broken = how == "broken"
+            assert stop._said.wait(30)
+
+    with pytest.raises(StateError, match="was lost") as caught:
+        run()
     assert FILE in caught.value.message
     assert stop.signal_number is None
     if how == "taken":

@@ -46,7 +46,9 @@ def test_another_key_is_refused(key: dict[str, Any]) -> None:
     assert "partition key id (S) in the export" in caught.value.message
 
 
-@pytest.mark.parametrize("status", ["CREATING", "DELETING", "ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS"])
+@pytest.mark.parametrize(
+    "status", ["CREATING", "DELETING", "ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS"]
+)
 def test_a_table_that_takes_no_writes_is_refused(status: str) -> None:
     """Its status is named."""
     with pytest.raises(TableError, match=status):

@@ -48,7 +48,9 @@ def lines_of(folder: MemoryFolder, shard: Shard) -> list[bytes]:
 
 
 @pytest.mark.parametrize("compression", list(SUFFIXES))
-@given(lines=st.lists(st.binary(min_size=1, max_size=80).filter(lambda one: b"\n" not in one and one.strip())))
+@given(
+    lines=st.lists(st.binary(min_size=1, max_size=80).filter(lambda one: b"\n" not in one and one.strip()))
+)
 def test_lines_come_back_in_order(compression: str, lines: list[bytes]) -> None:
     """Whatever is in them, with and without a newline at the end."""
     text = b"\n".join(lines)

@@ -29,7 +29,9 @@ def the_table(**changes: Any) -> Table:
     return from_description(the_manifest().table | {"TableId": "one"} | changes)
 
 
-def settle(folder: MemoryFolder, *, restart: bool = False, on_existing: str = "overwrite", **table: Any) -> Plan:
+def settle(
+    folder: MemoryFolder, *, restart: bool = False, on_existing: str = "overwrite", **table: Any
+) -> Plan:
     return settle_plan(folder, the_manifest(), the_table(**table), on_existing, restart=restart)
 
 
@@ -105,7 +107,9 @@ def test_rejects_come_back() -> None:
     assert state.list_rejects(folder) == ["rejects/s.jsonl"]
 
 
-@pytest.mark.parametrize("line", [b"{", b"{}", b'{"Item":{},"error":{},"shard":"s"}', b'{"Item":{"a":"\xff"}}', b""])
+@pytest.mark.parametrize(
+    "line", [b"{", b"{}", b'{"Item":{},"error":{},"shard":"s"}', b'{"Item":{"a":"\xff"}}', b""]
+)
 def test_a_line_that_somebody_broke_is_named(line: bytes) -> None:
     """People mend these files by hand."""
     folder = MemoryFolder()

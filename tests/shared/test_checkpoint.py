@@ -8,8 +8,21 @@ from ddb_shared.errors import StateError
 from ddb_shared.manifest import Shard
 from support.memory import MemoryFolder
 
-SHARD = Shard(key="p/data/0007-000000.json.gz", segment=7, items=3, bytes=9, stored_bytes=5, md5="m", sha256="s", etag="e")
-KEY = {"pk": {"B": "AP/+/w=="}, "sk": {"N": "-12345678901234567890123456789012345678"}, "é": {"S": "😀\n\u2028"}}
+SHARD = Shard(
+    key="p/data/0007-000000.json.gz",
+    segment=7,
+    items=3,
+    bytes=9,
+    stored_bytes=5,
+    md5="m",
+    sha256="s",
+    etag="e",
+)
+KEY = {
+    "pk": {"B": "AP/+/w=="},
+    "sk": {"N": "-12345678901234567890123456789012345678"},
+    "é": {"S": "😀\n\u2028"},
+}
 
 
 def test_a_segment_comes_back() -> None:

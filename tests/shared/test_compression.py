@@ -55,7 +55,7 @@ def test_the_standard_library_reads_our_gzip() -> None:
 
 @pytest.mark.parametrize("piece", [1, 7, 100_000])
 def test_gzip_files_of_several_members_and_with_names_are_read(piece: int) -> None:
-    """gzip allows members behind one another; `cat a.gz b.gz` makes them, and other tools store a file name."""
+    """A gzip file may have members behind one another; `cat a.gz b.gz` makes them, and other tools store a file name."""
     named = zlib.compressobj(wbits=-15)
     body = named.compress(TEXT) + named.flush()
     trailer = zlib.crc32(TEXT).to_bytes(4, "little") + len(TEXT).to_bytes(4, "little")
@@ -86,7 +86,7 @@ def test_altered_gzip_raises_or_says_the_same(data: st.DataObject) -> None:
 
 
 def test_a_damaged_zstd_file_raises() -> None:
-    """pyarrow's own error does not come through."""
+    """The error of pyarrow does not come through."""
     stored = bytearray(compressed("zstd", [TEXT]))
     stored[len(stored) // 2] ^= 0xFF
     stored[0] ^= 0xFF

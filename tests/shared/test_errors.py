@@ -37,7 +37,9 @@ DESIGN = {
 }
 
 
-def client_error(code: str, message: str = "the service's words", operation: str = "PutObject") -> boto.ClientError:
+def client_error(
+    code: str, message: str = "the service's words", operation: str = "PutObject"
+) -> boto.ClientError:
     return boto.ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
@@ -101,7 +103,9 @@ FAMILIES: list[tuple[Exception, type[TransferError]]] = [
 
 
 @pytest.mark.parametrize(
-    ("foreign", "kind"), FAMILIES, ids=[f"{type(error).__name__}-{n}" for n, (error, _) in enumerate(FAMILIES)]
+    ("foreign", "kind"),
+    FAMILIES,
+    ids=[f"{type(error).__name__}-{n}" for n, (error, _) in enumerate(FAMILIES)],
 )
 def test_each_foreign_family_is_mapped(foreign: Exception, kind: type[TransferError]) -> None:
     """The message begins with what was being done and keeps what the library said; the cause stays for debuggers."""
@@ -123,7 +127,9 @@ def test_a_wrapped_client_error_is_found_below_its_wrapper() -> None:
     assert isinstance(explain(outer, "x"), BucketError)
 
 
-@pytest.mark.parametrize("bug", [KeyError("x"), ValueError("x"), TypeError("x"), AssertionError(), RuntimeError(), IndexError()])
+@pytest.mark.parametrize(
+    "bug", [KeyError("x"), ValueError("x"), TypeError("x"), AssertionError(), RuntimeError(), IndexError()]
+)
 def test_a_bug_of_ours_stays_what_it_is(bug: Exception) -> None:
     """It keeps its type and its traceback."""
     assert explain(bug, "x") is None
@@ -143,9 +149,11 @@ def test_an_error_of_ours_passes_unchanged() -> None:
 def test_a_denial_names_the_missing_action() -> None:
     """AWS's message names it for most services; S3's bare 403 is named by the operation."""
     said = "User: arn:aws:iam::1:user/u is not authorized to perform: dynamodb:Scan on resource: arn:x because no …"
-    told = explain(WireError("AccessDeniedException", said), "scan") or pytest.fail()
+    told = explain(WireError("AccessDeniedException", said), "scan")
+    assert told is not None
     assert "dynamodb:Scan" in told.remedy
-    bare = explain(client_error("403", "Forbidden", "HeadObject"), "read") or pytest.fail()
+    bare = explain(client_error("403", "Forbidden", "HeadObject"), "read")
+    assert bare is not None
     assert "s3:GetObject" in bare.remedy
 
 
@@ -179,7 +187,15 @@ def test_the_exit_codes_are_the_documented_ones() -> None:
     assert DESIGN == shown
     assert (1, 2, 3, 4) == (errors.EXIT_FAILED, errors.EXIT_USAGE, errors.EXIT_REJECTS, errors.EXIT_DIFFERENT)
     assert "130, 143" in errors.EXIT_CODES
-    kinds: list[Any] = [AccessError, TableError, BucketError, ExportError, ShardError, StateError, ServiceError]
+    kinds: list[Any] = [
+        AccessError,
+        TableError,
+        BucketError,
+        ExportError,
+        ShardError,
+        StateError,
+        ServiceError,
+    ]
     assert {1} == {kind("m").exit_code for kind in kinds}
     assert UsageError("m").exit_code == 2
     assert [130, 143] == [Interrupted("m", "r", number).exit_code for number in (2, 15)]
@@ -188,7 +204,9 @@ def test_the_exit_codes_are_the_documented_ones() -> None:
 def test_the_tree_is_drawn_as_it_is() -> None:
     """Every class of the tree is in the module's drawing, and derives from TransferError."""
     drawn = {word for word in (errors.__doc__ or "").split() if word[0].isupper() and hasattr(errors, word)}
-    tree = {name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, TransferError)}
+    tree = {
+        name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, TransferError)
+    }
     assert tree == drawn & tree
 
 

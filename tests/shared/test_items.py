@@ -91,7 +91,11 @@ def test_a_line_that_is_no_item_is_refused(line: bytes) -> None:
     assert item_of(line) is None
 
 
-@given(lines=st.lists(SCRAPS | st.sampled_from(['{"Item":{}}', '{"Item":[1', '2]},{"Item":3}']), min_size=1, max_size=3))
+@given(
+    lines=st.lists(
+        SCRAPS | st.sampled_from(['{"Item":{}}', '{"Item":[1', '2]},{"Item":3}']), min_size=1, max_size=3
+    )
+)
 def test_no_forged_line_becomes_anything_but_a_put(lines: list[str]) -> None:
     """Whatever passes the check and is valid JSON as a request holds one put of one item for each line."""
     forged = [line.encode() for line in lines]

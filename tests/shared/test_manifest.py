@@ -69,7 +69,9 @@ def test_an_export_of_aws_is_read() -> None:
     source = manifest.source
     assert ("Orders", "111111111111", "eu-central-1") == (source.table_name, source.account, source.region)
     assert [2, 1, 0] == [shard.items for shard in manifest.shards]
-    assert {-1} == {shard.bytes for shard in manifest.shards} | {shard.stored_bytes for shard in manifest.shards}
+    assert {-1} == {shard.bytes for shard in manifest.shards} | {
+        shard.stored_bytes for shard in manifest.shards
+    }
 
 
 def test_our_manifests_for_others_have_awss_form() -> None:
@@ -193,13 +195,17 @@ def test_sums_that_do_not_add_up_are_refused() -> None:
     with pytest.raises(ExportError, match="do not add up to 4 items"):
         manifests.read(changed(items=4))
     folder = aws_export()
-    folder.files["manifest-files.json"] = b"".join(folder.files["manifest-files.json"].splitlines(keepends=True)[1:])
+    folder.files["manifest-files.json"] = b"".join(
+        folder.files["manifest-files.json"].splitlines(keepends=True)[1:]
+    )
     with pytest.raises(ExportError, match="do not add up to 3 items"):
         manifests.read(folder)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "manifest-summary.json", "manifest-files.json"])
-@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b'{"format":"\xff"}', b"[]", b'{"format":"ddb-transfer/1"}'])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"\xff\xfe", b'{"format":"\xff"}', b"[]", b'{"format":"ddb-transfer/1"}']
+)
 def test_a_damaged_manifest_is_told(name: str, damage: bytes) -> None:
     """Whatever the damage: an error that names the place, never a traceback."""
     folder = our_export() if name == "manifest.json" else aws_export()
@@ -263,7 +269,9 @@ def test_export_ids_have_awss_form() -> None:
         assert one == manifests.export_id_of(MemoryFolder(f"p/AWSDynamoDB/{one}"))
 
 
-@pytest.mark.parametrize("prefix", ["", "moves", "AWSDynamoDB", f"AWSDynamoDB/{AWS_ID}/data", f"AWSDynamoDB/{AWS_ID.upper()}"])
+@pytest.mark.parametrize(
+    "prefix", ["", "moves", "AWSDynamoDB", f"AWSDynamoDB/{AWS_ID}/data", f"AWSDynamoDB/{AWS_ID.upper()}"]
+)
 def test_another_folder_is_no_exports(prefix: str) -> None:
     """The message shows what a folder of an export looks like."""
     with pytest.raises(ExportError, match="is not the folder of an export"):

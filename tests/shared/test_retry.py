@@ -91,6 +91,7 @@ def test_throttling_is_waited_out_for_minutes() -> None:
     """A table that lets nothing through is given more than five minutes on average before the run gives up."""
     policy = POLICIES[Kind.THROTTLED]
     mean = sum(
-        min(policy.cap_seconds, policy.base_seconds * 2**attempt) / 2 for attempt in range(policy.attempts - 1)
+        min(policy.cap_seconds, policy.base_seconds * 2**attempt) / 2
+        for attempt in range(policy.attempts - 1)
     )
     assert 300 < mean < 600

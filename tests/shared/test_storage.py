@@ -22,7 +22,7 @@ from ddb_shared.storage import (
 )
 from support.accounts import Accounts
 from support.environment import DESTINATION, REGION, SOURCE
-from support.memory import MemoryFolder
+from support.memory import MemoryFolder, data_of
 from support.services import Endpoint
 
 
@@ -72,14 +72,14 @@ class TestContract:
         """The last one counts."""
         folder.write("a", b"first, and longer")
         folder.write("a", b"second")
-        assert (folder.read("a") or pytest.fail()).data == b"second"
+        assert data_of(folder, "a") == b"second"
 
     def test_new_refuses_a_file_that_is_there(self, folder: Folder) -> None:
         """And leaves it as it is."""
         folder.write("a", b"first", new=True)
         with pytest.raises(ConflictError, match="a"):
             folder.write("a", b"second", new=True)
-        assert (folder.read("a") or pytest.fail()).data == b"first"
+        assert data_of(folder, "a") == b"first"
 
     def test_replaces_refuses_another_state(self, folder: Folder) -> None:
         """A file that changed since it was read is not overwritten; nor is one that is gone."""
@@ -88,7 +88,7 @@ class TestContract:
         with pytest.raises(ConflictError):
             folder.write("a", b"third", replaces=before)
         folder.write("a", b"fourth", replaces=after)
-        assert (folder.read("a") or pytest.fail()).data == b"fourth"
+        assert data_of(folder, "a") == b"fourth"
         with pytest.raises(ConflictError):
             folder.write("absent", b"x", replaces=before)
         assert folder.read("absent") is None
@@ -138,7 +138,9 @@ def test_a_listing_has_every_page(s3_folder: S3Folder, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         client,
         "get_paginator",
-        lambda _: type("P", (), {"paginate": lambda _, **k: original(**k, PaginationConfig={"PageSize": 2})})(),
+        lambda _: type(
+            "P", (), {"paginate": lambda _, **k: original(**k, PaginationConfig={"PageSize": 2})}
+        )(),
     )
     assert [str(number) for number in range(7)] == [entry.name for entry in s3_folder.list()]
 
@@ -209,7 +211,7 @@ class TestCheckBucket:
 
     def test_one_that_is_missing(self, aws: Endpoint, accounts: Accounts) -> None:
         """It is never created: a name that anyone can take is not to be trusted."""
-        with pytest.raises(BucketError, match="Bucket no-such-bucket-here does not exist.") as caught:
+        with pytest.raises(BucketError, match=r"Bucket no-such-bucket-here does not exist\.") as caught:
             check_bucket(accounts.s3(aws, SOURCE), "no-such-bucket-here")
         assert "never creates a bucket" in caught.value.remedy
 
@@ -255,7 +257,13 @@ def test_every_call_names_the_buckets_owner(monkeypatch: pytest.MonkeyPatch) -> 
         upload.write(b"x")
     folder.abort_uploads()
     client.close()
-    assert {"ListObjectsV2", "PutObject", "CreateMultipartUpload", "UploadPart", "ListMultipartUploads"} <= sent.keys()
+    assert {
+        "ListObjectsV2",
+        "PutObject",
+        "CreateMultipartUpload",
+        "UploadPart",
+        "ListMultipartUploads",
+    } <= sent.keys()
     assert set(sent.values()) == {DESTINATION}
 
 

@@ -26,8 +26,15 @@ Result = TypeVar("Result")
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 NOW = 1_700_000_000.0
-PAGE = {"Items": [{"pk": {"S": "a"}}], "Count": 1, "ConsumedCapacity": {"TableName": "T", "CapacityUnits": 0.5}}
-REASON = {"reason": "TableWriteKeyRangeThroughputExceeded", "resource": "arn:aws:dynamodb:eu-west-1:1:table/T"}
+PAGE = {
+    "Items": [{"pk": {"S": "a"}}],
+    "Count": 1,
+    "ConsumedCapacity": {"TableName": "T", "CapacityUnits": 0.5},
+}
+REASON = {
+    "reason": "TableWriteKeyRangeThroughputExceeded",
+    "resource": "arn:aws:dynamodb:eu-west-1:1:table/T",
+}
 
 
 def answer(body: object, status: int = 200, *, crc: int | None = -1, date: float = NOW) -> Answerer:
@@ -43,10 +50,16 @@ def answer(body: object, status: int = 200, *, crc: int | None = -1, date: float
     return respond
 
 
-def error(code: str, message: str = "no", status: int = 400, **more: Any) -> Answerer:
+def error(
+    code: str,
+    message: str = "no",
+    status: int = 400,
+    *,
+    date: float = NOW,
+    more: dict[str, Any] | None = None,
+) -> Answerer:
     """An error in DynamoDB's form."""
-    date = more.pop("date", NOW)
-    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **more}
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message} | (more or {})
     return answer(body, status, date=date)
 
 
@@ -270,18 +283,19 @@ def test_a_port_that_nobody_serves_is_tried_as_often_as_the_policy_says() -> Non
 )
 def test_throttling_is_counted_by_its_reasons(code: str, member: str) -> None:
     """Each of the three codes gives its reasons, ThrottlingException in lower case; a user sees why it is slow."""
-    got, lab = run(scan, error(code, **{member: [REASON]}), error(code), answer(PAGE))
+    got, lab = run(scan, error(code, more={member: [REASON]}), error(code), answer(PAGE))
     assert ITEMS == got
     assert Counter({"TableWriteKeyRangeThroughputExceeded": 1, code: 1}) == lab.wire.throttled
     assert Counter() == lab.wire.retried
 
 
 @pytest.mark.parametrize(
-    "reasons", [[{"reason": "R", "resource": None}], [{"reason": None}], None, [], [{}], [{"resource": "arn"}]]
+    "reasons",
+    [[{"reason": "R", "resource": None}], [{"reason": None}], None, [], [{}], [{"resource": "arn"}]],
 )
 def test_reasons_of_another_form_leave_throttling_what_it_is(reasons: object) -> None:
     """A member that is not as documented must not turn a refusal that passes into a failure."""
-    got, lab = run(scan, error("ThrottlingException", throttlingReasons=reasons), answer(PAGE))
+    got, lab = run(scan, error("ThrottlingException", more={"throttlingReasons": reasons}), answer(PAGE))
     assert ITEMS == got
     assert lab.wire.throttled in (Counter({"R": 1}), Counter({"ThrottlingException": 1}))
 
@@ -293,7 +307,11 @@ def test_reasons_of_another_form_leave_throttling_what_it_is(reasons: object) ->
         (error("ServiceUnavailable", status=503), Kind.TRANSIENT, "ServiceUnavailable"),
         (error("ThrottlingException"), Kind.THROTTLED, "ThrottlingException"),
         (error("ExpiredTokenException"), Kind.EXPIRED, "ExpiredTokenException"),
-        (error("InvalidSignatureException", "Signature expired: x"), Kind.SKEWED, "InvalidSignatureException"),
+        (
+            error("InvalidSignatureException", "Signature expired: x"),
+            Kind.SKEWED,
+            "InvalidSignatureException",
+        ),
     ],
 )
 def test_each_kind_is_tried_as_often_as_its_policy_says(first: Answerer, kind: Kind, code: str) -> None:
@@ -378,7 +396,9 @@ def test_the_last_key_goes_into_the_next_request_as_it_came() -> None:
 
     async def pages(lab: Lab) -> bytes:
         page = await lab.wire.scan(b"{}")
-        return scan_request("T", segment=3, total_segments=7, consistent_read=True, start=page.last_evaluated_key)
+        return scan_request(
+            "T", segment=3, total_segments=7, consistent_read=True, start=page.last_evaluated_key
+        )
 
     request, _ = run(pages, answer(PAGE | {"LastEvaluatedKey": key}))
     assert msgspec.json.decode(request) == {

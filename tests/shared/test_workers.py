@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def test_a_worker_ends_when_its_parent_dies(tmp_path: Path) -> None:
     script.write_text(program)
     environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
     with subprocess.Popen([sys.executable, str(script)], env=environment) as parent:
-        _await(lambda: (tmp_path / "pid").exists())
+        _await((tmp_path / "pid").exists)
         parent.kill()
     worker = int((tmp_path / "pid").read_text())
     _await(lambda: not _lives(worker))
@@ -140,9 +140,9 @@ def test_a_stop_without_a_signal_is_no_interruption() -> None:
     assert stop.said()
 
 
-def _await(condition: object) -> None:
+def _await(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ddb_shared.storage import ConflictError, Listed, S3Folder, Stored
+from ddb_shared.storage import ConflictError, Folder, Listed, S3Folder, Stored
 
 
 class MemoryFolder(S3Folder):
@@ -23,7 +23,9 @@ class MemoryFolder(S3Folder):
     @classmethod
     def of(cls, path: Path, prefix: str) -> "MemoryFolder":
         """The files below `path`."""
-        found = {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+        found = {
+            file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()
+        }
         return cls(prefix, found)
 
     def read(self, name: str) -> Stored | None:
@@ -45,6 +47,13 @@ class MemoryFolder(S3Folder):
 
     def open_read(self, name: str) -> BinaryIO:
         return io.BytesIO(self.files[name])
+
+
+def data_of(folder: Folder, name: str) -> bytes:
+    """A file's bytes; it has to be there."""
+    stored = folder.read(name)
+    assert stored is not None, f"{folder.url}{name} is missing"
+    return stored.data
 
 
 def _etag(data: bytes) -> str:

@@ -1,0 +1,42 @@
+"""The command line of ddb-export."""
+
+import pytest
+
+from ddb_export.cli import command
+from support.help import assert_help, outcome
+
+OPTIONS = ("--resume", "--compression", "--segments", "--consistent-read", "--max-rcu", "--shard-size", "--kms-key-id", "--acl", "--dry-run")  # fmt: skip
+
+
+def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """A user needs no other page to run it."""
+    assert outcome(command, "--help") == 0
+    assert_help(command, capsys.readouterr().out, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["T", "s3://bucket", "--compression", "lzma"], "'lzma' is not one of"),
+        (["T", "s3://bucket", "--segments", "0"], "0 is not in the range"),
+        (["T", "s3://bucket", "--segments", "many"], "'many' is not a valid integer"),
+        (["T", "s3://bucket", "--max-rcu", "0"], "'0' is not a rate. Write capacity units per second"),
+        (["T", "s3://bucket", "--max-rcu", "nan"], "'nan' is not a rate"),
+        (
+            ["T", "s3://bucket", "--shard-size", "64 parsecs"],
+            "'64 parsecs' is not a size. Write it like 64MiB",
+        ),
+        (["T", "s3://bucket", "--processes", "0"], "0 is not in the range"),
+        (["T", "s3://bucket", "--no-such-option"], "No such option"),
+        (["T", "s3://bucket", "one", "more"], "unexpected extra argument"),
+        (["T", "s3://bucket", "--kms-key-id", "alias/mine"], "is not an ARN"),
+    ],
+)
+def test_a_bad_command_line_exits_2_and_says_why(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is asked of AWS; nothing goes to stdout."""
+    assert outcome(command, *arguments) == 2
+    streams = capsys.readouterr()
+    assert message in streams.err
+    assert streams.out == ""

@@ -1,0 +1,86 @@
+"""The loop of a worker: its threads, its errors, its stop."""
+
+import asyncio
+import threading
+
+import pytest
+
+from ddb_shared.loop import first_error, run_loop, stop_event, unless_stopped
+from support.channel import MemoryChannel
+from support.simulated import now, simulate
+
+
+def test_blocking_work_has_its_threads() -> None:
+    """As many at once as asked for: none of them waits for another."""
+
+    async def main() -> int:
+        barrier = threading.Barrier(3)
+        await asyncio.gather(*(asyncio.to_thread(barrier.wait, 30) for _ in range(3)))
+        return 7
+
+    assert run_loop(main(), threads=3) == 7
+
+
+def test_the_first_error_comes_out_by_itself() -> None:
+    """Not as a group, however deep, and its echoes are dropped."""
+
+    async def fail() -> None:
+        raise KeyError("first")
+
+    async def main() -> None:
+        with first_error():
+            async with asyncio.TaskGroup() as outer:
+                outer.create_task(asyncio.sleep(100))
+                async with asyncio.TaskGroup() as inner:
+                    inner.create_task(fail())
+
+    with pytest.raises(KeyError, match="first"):
+        simulate(main())
+
+
+def test_a_stop_of_the_parent_sets_the_event() -> None:
+    """Within a moment; until then it is not set."""
+    channel = MemoryChannel()
+
+    async def main() -> None:
+        async with stop_event(channel) as stop:
+            await asyncio.sleep(5)
+            assert not stop.is_set()
+            channel.stop_after = 0
+            await asyncio.wait_for(stop.wait(), 1)
+
+    simulate(main())
+
+
+def test_a_result_that_comes_before_the_stop_is_returned() -> None:
+    """And an error is raised."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        assert await unless_stopped(stop, asyncio.sleep(1, "result")) == "result"
+        with pytest.raises(TimeoutError):
+            await unless_stopped(stop, asyncio.wait_for(asyncio.sleep(9), 1))
+
+    simulate(main())
+
+
+def test_a_stop_cancels_what_is_waited_for() -> None:
+    """At once, and it has cleaned up before the caller goes on."""
+    cleaned = False
+
+    async def slow() -> str:
+        nonlocal cleaned
+        try:
+            return await asyncio.sleep(100, "too late")
+        finally:
+            await asyncio.sleep(1)
+            cleaned = True
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(2, stop.set)
+        assert await unless_stopped(stop, slow()) is None
+        assert cleaned
+        assert now() == pytest.approx(3)
+
+    simulate(main())
