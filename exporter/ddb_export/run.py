@@ -169,7 +169,7 @@ def _find(options: ExportOptions, aws: Aws) -> _Export:
         raise ExportError(
             f"No export of ddb-export has begun at {folder.url}.", "Give the folder that it printed."
         )
-    started = msgspec.json.decode(stored.data, type=Started)
+    started = checkpoints.decode(folder, manifests.STARTED, stored.data, Started)
     table = _readable_table(aws, started.source.table_name)
     _refuse_another_table(options.table, started, table)
     refuse_other_settings(options, started.options)

@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Final
 
 import msgspec
 
+from ddb_shared.checkpoint import decode
 from ddb_shared.errors import StateError, TransferError
 from ddb_shared.storage import ConflictError, Folder
 from ddb_shared.times import now_text
@@ -85,7 +87,7 @@ def _acquire(folder: Folder) -> tuple[Lease, str]:
     try:
         if present is None:
             return mine, folder.write(FILE, msgspec.json.encode(mine), new=True)
-        other = msgspec.json.decode(present.data, type=Lease)
+        other = decode(folder, FILE, present.data, Lease)
         if not other.released and present.age_seconds < EXPIRES_SECONDS and not other.is_of_a_dead_process():
             raise _taken(folder, other, present.age_seconds)
         return mine, folder.write(FILE, msgspec.json.encode(mine), replaces=present.etag)
@@ -117,14 +119,19 @@ class _Keeper(threading.Thread):
         self.lost: TransferError | None = None
 
     def run(self) -> None:
+        renewed_at = time.monotonic()
         while not self._done.wait(RENEW_SECONDS):
             self._lease = msgspec.structs.replace(self._lease, beat=self._lease.beat + 1)
             try:
                 self._write()
             except TransferError as error:
-                self.lost = error
-                self._whole_run.say()
-                return
+                expired = time.monotonic() - renewed_at > EXPIRES_SECONDS - RENEW_SECONDS
+                if expired or isinstance(error, ConflictError):
+                    self.lost = error
+                    self._whole_run.say()
+                    return
+            else:
+                renewed_at = time.monotonic()
 
     def finish(self) -> None:
         """Ends the renewals and gives the lease back."""

@@ -58,7 +58,7 @@ def settle_plan(folder: Folder, manifest: Manifest, table: Table, on_existing: s
     if stored is None:
         folder.write(PLAN, msgspec.json.encode(fresh), new=True)
         return fresh
-    saved = msgspec.json.decode(stored.data, type=Plan)
+    saved = checkpoints.decode(folder, PLAN, stored.data, Plan)
     if restart:
         fresh = msgspec.structs.replace(fresh, run=saved.run + 1)
         clear(folder)

@@ -50,6 +50,7 @@ class ShardCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
         return shard_file(self.shard)
 
 
+Record = TypeVar("Record", bound=msgspec.Struct)
 Checkpoint = TypeVar("Checkpoint", SegmentCheckpoint, ShardCheckpoint)
 
 
@@ -61,6 +62,14 @@ def segment_file(segment: int) -> str:
 def shard_file(shard: str) -> str:
     """`shards/<shard>.json`"""
     return f"{SHARDS}{shard}.json"
+
+
+def decode(folder: Folder, name: str, data: bytes, kind: type[Record]) -> Record:
+    """The record in a file of saved state; raises StateError where it is none."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StateError(f"The saved state {folder.url}{name} is damaged: {error}") from error
 
 
 def save(folder: Folder, checkpoint: SegmentCheckpoint | ShardCheckpoint) -> None:
@@ -76,10 +85,7 @@ def load(folder: Folder, name: str, kind: type[Checkpoint]) -> Checkpoint | None
     stored = folder.read(name)
     if stored is None:
         return None
-    try:
-        checkpoint = msgspec.json.decode(stored.data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StateError(f"The checkpoint {folder.url}{name} is damaged: {error}") from error
+    checkpoint = decode(folder, name, stored.data, kind)
     if checkpoint.format != FORMAT:
         raise StateError(
             f"The checkpoint {folder.url}{name} has the format {checkpoint.format!r}, not {FORMAT!r}.",

@@ -196,7 +196,7 @@ def _client_error(error: BaseException) -> boto.ClientError | None:
     while seen is not None:
         if isinstance(seen, boto.ClientError):
             return seen
-        seen = getattr(seen, "backend_error", None) or seen.__cause__ or seen.__context__
+        seen = getattr(seen, "backend_error", None) or seen.__cause__
     return None
 
 

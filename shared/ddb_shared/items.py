@@ -46,6 +46,8 @@ def join_lines(items: Sequence[bytes | msgspec.Raw]) -> bytes:
 
     JSON escapes newlines within strings, so one between tokens is white space and can go.
     """
+    if not items:
+        return b""
     joined = b"".join((_LINE_START, _LINE_JOIN.join(items), _LINE_END))
     if joined.count(b"\n") != len(items):
         joined = join_lines([bytes(item).replace(b"\n", b"") for item in items])

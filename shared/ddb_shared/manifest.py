@@ -229,7 +229,9 @@ def write_aws(folder: S3Folder, manifest: Manifest, kms_key_id: str | None = Non
         for shard in manifest.shards
     )
     _write_with_md5(folder, AWS_FILES, files)
-    _write_with_md5(folder, AWS_SUMMARY, msgspec.json.encode(_aws_summary(folder, manifest, kms_key_id)) + b"\n")
+    _write_with_md5(
+        folder, AWS_SUMMARY, msgspec.json.encode(_aws_summary(folder, manifest, kms_key_id)) + b"\n"
+    )
 
 
 def _aws_summary(folder: S3Folder, manifest: Manifest, kms_key_id: str | None) -> dict[str, Any]:
@@ -282,7 +284,10 @@ def _read_aws(folder: S3Folder, data: bytes) -> Manifest:
 
 
 def _manifest_of_aws(summary: _AwsSummary, files: list[_AwsFile], export_id: str) -> Manifest:
-    _, _, _, region, account, table = summary.table_arn.split(":", 5)
+    arn = re.fullmatch(r"arn:[^:]+:dynamodb:([^:]+):(\d{12}):table/(.+)", summary.table_arn)
+    if arn is None:
+        raise ExportError(f"{AWS_SUMMARY} names no table: {summary.table_arn!r}.", "Export the table again.")
+    region, account, table = arn.groups()
     shards = [
         Shard(
             key=file.data_file_s3_key,
@@ -303,7 +308,7 @@ def _manifest_of_aws(summary: _AwsSummary, files: list[_AwsFile], export_id: str
         started_at=summary.start_time,
         finished_at=summary.end_time or "",
         source=Source(
-            table_name=table.removeprefix("table/"),
+            table_name=table,
             table_arn=summary.table_arn,
             table_id=summary.table_id,
             account=account,

@@ -72,6 +72,10 @@ _THROTTLING: Final = frozenset(
         "RequestThrottledException",
         "TooManyRequestsException",
         "LimitExceededException",
+        "RequestThrottled",
+        "BandwidthLimitExceeded",
+        "PriorRequestNotComplete",
+        "EC2ThrottledException",
         "SlowDown",
     }
 )

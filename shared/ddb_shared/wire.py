@@ -253,7 +253,7 @@ class Wire:
         except (aiohttp.ClientError, ConnectionError) as error:
             raise WireError("connection", f"{type(error).__name__}: {error}") from error
         crc = answered.get("x-amz-crc32")
-        if crc is not None and int(crc) != isal_zlib.crc32(answer):
+        if crc is not None and crc != str(isal_zlib.crc32(answer)):
             raise WireError("checksum", f"the answer to {operation} does not match its x-amz-crc32", status)
         if status != 200:  # noqa: PLR2004 - HTTP OK
             self._note_clock(answered.get("Date"))
@@ -269,7 +269,11 @@ class Wire:
         """Keeps the service's clock as ours, which may step during a run of days."""
         if date is None:
             return
-        difference = email.utils.parsedate_to_datetime(date).timestamp() - self._clock()
+        try:
+            service = email.utils.parsedate_to_datetime(date).timestamp()
+        except ValueError:
+            return
+        difference = service - self._clock()
         self._skew_seconds = difference if abs(difference) > 60 else 0.0  # noqa: PLR2004 - AWS allows five minutes
 
 

@@ -138,6 +138,7 @@ def test_a_held_lease_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lost_lease_stops_the_run(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who cannot renew must not write any more: the workers are stopped, and the run ends with an error."""
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "EXPIRES_SECONDS", 0.05)
     folder, stop = Watched(), Stop()
 
     def run() -> None:
