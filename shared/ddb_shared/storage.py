@@ -309,11 +309,12 @@ def needed_acl(client: Any, bucket: str) -> str | None:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
     """
     try:
-        rules = client.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"]
+        rules = client.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"].get("Rules", [])
     except ClientError as error:
         # a bucket without the setting is of before 2023: its writers own what they write
         return FULL_CONTROL if _code(error) == "OwnershipControlsNotFoundError" else None
-    return None if rules[0]["ObjectOwnership"] == "BucketOwnerEnforced" else FULL_CONTROL
+    enforced = not rules or rules[0]["ObjectOwnership"] == "BucketOwnerEnforced"
+    return None if enforced else FULL_CONTROL
 
 
 def _code(error: ClientError) -> str:
