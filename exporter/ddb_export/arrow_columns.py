@@ -27,10 +27,10 @@ _INT64_DIGITS: Final = 19
 _INT64_LIMITS: Final = (-(2**63), 2**63 - 1)
 
 
-def schema_of(columns: Sequence[Column], metadata: dict[str, str]) -> pa.Schema:
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
     """The schema of a file with these columns; `item` comes last."""
     fields = [pa.field(column.name, _type_of(column.type)) for column in columns]
-    return pa.schema([*fields, pa.field(ITEM, pa.string(), nullable=False)], metadata)
+    return pa.schema([*fields, pa.field(ITEM, pa.string(), nullable=False)])
 
 
 def to_table(items: Sequence[bytes], columns: Sequence[Column], schema: pa.Schema) -> pa.Table:
@@ -103,6 +103,10 @@ def _convert(texts: pa.Array, type_name: str) -> pa.Array:
 
 
 def _to_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_decimal(
+        kind
+    ):  # of which Arrow makes another number, without an error, where it has too many digits
+        return pc.cast(_only_fitting(texts, kind), kind)
     try:
         return pc.cast(texts, kind)
     except pa.ArrowInvalid:

@@ -1,13 +1,15 @@
-"""Parquet shards: pages become Arrow tables, and these row groups. Loaded only where Parquet is asked for.
+"""Parquet shards: items wait until they make a row group, which Arrow then makes at once. Loaded only for Parquet.
 
-Memory of one encoder: ROW_GROUP_BYTES of tables, a page's columns, and the row group as it is stored.
+Memory of one encoder: ROW_GROUP_BYTES of items and one page; of one worker, once, the columns of a row group, about five
+times ROW_GROUP_BYTES.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -16,33 +18,32 @@ import pyarrow.parquet as pq
 from ddb_export.arrow_columns import schema_of, to_table
 from ddb_export.encoding import Encoding
 
-# Eight shards of a worker are open at once, so this bounds its memory; the importer holds one stored row group of each of
-# 16 shards. Of items of 500 bytes it holds 10,000, which a reader skips or scans in a millisecond.
-ROW_GROUP_BYTES: Final = 8 * 1024 * 1024
+# A worker has four shards open, so this bounds its memory. Of items of 500 bytes it takes 10,000, which a reader scans, or
+# skips, within a millisecond. 1,000 columns cost 10 ms a row group, whatever is in them.
+ROW_GROUP_BYTES: Final = 5 * 1024 * 1024
+# What a reader has to decompress at once. Pages end at this size, which Arrow looks at after every so many rows.
+_PAGE_BYTES: Final = 1024 * 1024
+_LOOKS_PER_PAGE: Final = 4
+_MOST_ROWS_UNSEEN: Final = 1024
 # zstd's fastest: level 3 takes a tenth more time for a hundredth fewer bytes.
 _LEVELS: Final = {"zstd": 1, "gzip": 1, "none": None}
-# Items compress to a quarter or a fifth; off by half, a shard is off by half a row group.
-_GUESSED_RATIO: Final = 4
+# Items compress to between half and a sixth; off by half, a shard is off by half a row group.
+_GUESSED_RATIO: Final = 3
+
+# A worker has one core, and memory for one row group as columns. It is one thread, not a lock, because allocators keep
+# memory for each thread that ever had some: with ten threads a worker took 550 MiB.
+_ARROW: Final = ThreadPoolExecutor(1, thread_name_prefix="arrow")
 
 
 class ParquetEncoder:
     """One Parquet file. Statistics are kept of every column but `item`, so that readers skip row groups."""
 
     def __init__(self, encoding: Encoding) -> None:
-        self._columns = encoding.columns
-        self._schema = schema_of(encoding.columns, dict(encoding.metadata))
+        self._encoding = encoding
+        self._schema = schema_of(encoding.columns)
         self._made = _Made()
-        typed = self._schema.names[:-1]
-        self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._made, mode="w"),
-            self._schema,
-            compression=encoding.compression.upper(),
-            compression_level=_LEVELS[encoding.compression],
-            use_dictionary=typed,
-            write_statistics=typed,
-            store_schema=False,  # Arrow's own copy of what the Parquet schema says
-        )
-        self._waiting: list[pa.Table] = []
+        self._writer: Any = None
+        self._waiting: list[msgspec.Raw] = []  # parts of their page, which is cheaper to keep than copies
         self._waiting_plain_bytes = 0
         self.plain_bytes = 0
 
@@ -52,26 +53,45 @@ class ParquetEncoder:
 
     def add(self, items: Sequence[msgspec.Raw]) -> bytes:
         """See Encoder."""
-        lines = [_on_one_line(bytes(item)) for item in items]
-        table = to_table(lines, self._columns, self._schema)
-        self.plain_bytes += sum(map(len, lines))
-        self._waiting.append(table)
-        self._waiting_plain_bytes += table.nbytes
+        size = sum(map(len, items))
+        self.plain_bytes += size
+        self._waiting += items
+        self._waiting_plain_bytes += size
         if self._waiting_plain_bytes >= ROW_GROUP_BYTES:
-            self._write_row_group()
+            _ARROW.submit(self._write_row_group).result()
         return self._made.take()
 
     def finish(self) -> bytes:
         """See Encoder."""
-        if self._waiting:
-            self._write_row_group()
-        self._writer.close()
+        if self._waiting or self._writer is None:
+            _ARROW.submit(self._write_row_group).result()
+        _ARROW.submit(self._writer.close).result()
         return self._made.take()
 
     def _write_row_group(self) -> None:
-        table = pa.concat_tables(self._waiting)
+        items, size = [_on_one_line(bytes(item)) for item in self._waiting], self._waiting_plain_bytes
         self._waiting, self._waiting_plain_bytes = [], 0
-        self._writer.write_table(table, row_group_size=table.num_rows)
+        self._writer = self._writer or self._open(len(items), size)
+        if items:
+            table = to_table(items, self._encoding.columns, self._schema)
+            self._writer.write_table(table, row_group_size=len(items))
+
+    def _open(self, rows: int, size: int) -> Any:
+        typed = self._schema.names[:-1]
+        unseen = rows * _PAGE_BYTES // _LOOKS_PER_PAGE // max(size, 1)
+        writer = pq.ParquetWriter(
+            pa.PythonFile(self._made, mode="w"),
+            self._schema,
+            compression=self._encoding.compression.upper(),
+            compression_level=_LEVELS[self._encoding.compression],
+            use_dictionary=typed,
+            write_statistics=typed,
+            data_page_size=_PAGE_BYTES,
+            write_batch_size=min(max(unseen, 1), _MOST_ROWS_UNSEEN),
+            store_schema=False,  # Arrow's own copy of what the Parquet schema says
+        )
+        writer.add_key_value_metadata(dict(self._encoding.metadata))
+        return writer
 
 
 def _on_one_line(item: bytes) -> bytes:

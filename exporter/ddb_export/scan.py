@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from ddb_export.encoding import Encoding
+from ddb_export.encoding import PARQUET, Encoding
 from ddb_export.shard_writer import ShardWriter, open_shard
 from ddb_shared import checkpoint as checkpoints
 from ddb_shared.aws import Aws, AwsOptions
@@ -31,6 +31,8 @@ from ddb_shared.wire import LastKey, ScanPage, Wire, open_http, scan_request
 from ddb_shared.workers import Channel
 
 OPEN_SEGMENTS: Final = 8
+# A row group of each waits in memory, and making columns keeps a core busy with four.
+OPEN_PARQUET_SEGMENTS: Final = 4
 # An export that is killed does at most this much of a segment again, however slow the pace is.
 SHARD_SECONDS: Final = 300.0
 
@@ -78,9 +80,10 @@ class _Scanner:
         self._channel = channel
         self.stop = stop
         self._throttled_reported = 0
+        self._lanes = OPEN_PARQUET_SEGMENTS if task.encoding.format == PARQUET else OPEN_SEGMENTS
 
     async def run(self) -> None:
-        """Scans all segments, OPEN_SEGMENTS at a time; the first error ends them all."""
+        """Scans all segments, some at a time; the first error ends them all."""
         waiting = deque(self._task.segments)
 
         async def lane() -> None:
@@ -89,7 +92,7 @@ class _Scanner:
 
         with first_error():
             async with asyncio.TaskGroup() as lanes:
-                for _ in range(min(OPEN_SEGMENTS, len(waiting))):
+                for _ in range(min(self._lanes, len(waiting))):
                     lanes.create_task(lane())
 
     async def _scan(self, segment: int) -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import Any, Final
 
 import click
+import msgspec
 
 import ddb_shared
 from ddb_import.definition.create import CreateOptions, Indexes, parse_kms_pair
@@ -13,6 +14,7 @@ from ddb_import.definition.form import ON_DEMAND, PROVISIONED
 from ddb_import.dry_run import plan_import
 from ddb_import.options import ImportOptions, OnExisting
 from ddb_import.run import ImportResult, run_import
+from ddb_import.verify.after_import import verify_import
 from ddb_shared.errors import EXIT_CODES, UsageError
 from ddb_shared.options import Capacity, Common, common_options, print_result, run
 from ddb_shared.start import log_in
@@ -105,6 +107,9 @@ _CREATE: Final = {
 )
 @click.option("--definition-only", is_flag=True, help="With --create-table: stop before the load.")
 @click.option(
+    "--verify", is_flag=True, help="Compare the table with the export after the load, as ddb-verify does."
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Check everything and print the plan: size, capacity, duration, cost, and the command that runs it.",
@@ -118,6 +123,8 @@ def command(common: Common, **given: Any) -> None:
     command again goes on where it was.
     """
     create = _create_options(given)
+    if create and create.definition_only and given["verify"]:
+        raise UsageError("--definition-only loads nothing that --verify could compare.", "Leave one out.")
     common, aws = log_in(common, own_bucket=True)
     dry_run = given.pop("dry_run")
     options = ImportOptions(common=common, create=create, **given)
@@ -127,7 +134,12 @@ def command(common: Common, **given: Any) -> None:
         sys.exit(plan.exit_code)
     with stop_on_signals() as stop:
         result = run_import(options, aws, stop)
+        checked = verify_import(options, aws, stop) if options.verify else None
+    if checked:
+        result = msgspec.structs.replace(result, verification=checked.result)
     print_result(result, _text(result), as_json=common.as_json)
+    if checked and checked.error:
+        raise checked.error
     sys.exit(result.exit_code)
 
 
@@ -158,6 +170,7 @@ def _text(result: ImportResult) -> str:
         f"Imported into {result.table}: {result.items_written:,} items written, {result.items_skipped:,} skipped, "
         f"{result.items_rejected:,} rejected; {result.shards_done:,} of {result.shards_total:,} shards, "
         f"{result.seconds:,.1f} s, {result.consumed_wcu:,.1f} WCU, {result.throttled:,} times throttled.{rejects}{drift}"
+        + (f"\n{result.verification.text()}" if result.verification else "")
     )
 
 

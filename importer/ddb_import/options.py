@@ -32,3 +32,4 @@ class ImportOptions:
     restart: bool
     from_rejects: bool
     create: CreateOptions | None = None
+    verify: bool = False

@@ -3,7 +3,7 @@
 A Parquet file is read from its footer on, which tells where the row groups lie. These lie in order, so the footer is
 fetched first and then the whole file is streamed once: every byte passes the checksums, and Arrow gets those of `item`.
 
-Memory: one stored row group's `item`, one page of it (1 MiB, or the largest item), and a chunk of lines.
+Memory: one page of `item` (1 MiB, or the largest item) as stored and as it is, and a chunk of lines.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ddb_shared.columns import ITEM
 from ddb_shared.compression import DecompressionError
+from ddb_shared.storage import READ_BYTES
 
 # A footer of a hundred columns and ten row groups has 50 KB; a longer one costs a second request.
 _GUESSED_FOOTER_BYTES: Final = 64 * 1024
@@ -55,7 +56,7 @@ def _footer(read_tail: ReadTail, size: int) -> bytes:
 
 def _lines(source: _InOrder, max_bytes: int) -> Iterator[list[bytes]]:
     metadata = pq.read_metadata(pa.BufferReader(source.footer))
-    file = pq.ParquetFile(pa.PythonFile(source, mode="r"), metadata=metadata)
+    file = pq.ParquetFile(pa.PythonFile(source, mode="r"), metadata=metadata, buffer_size=READ_BYTES)
     if ITEM not in file.schema_arrow.names or file.schema_arrow.field(ITEM).type not in _ITEM_TYPES:
         raise DecompressionError(f"it has no column {ITEM!r} of strings")
     for group in range(metadata.num_row_groups):

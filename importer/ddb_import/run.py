@@ -17,6 +17,7 @@ from ddb_import.options import ImportOptions
 from ddb_import.preflight import check_shards, check_table, interleave
 from ddb_import.rejects import load_rejects
 from ddb_import.state import REJECTS, folder_of, load_all, settle_plan
+from ddb_import.verify.result import VerifyResult
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws
 from ddb_shared.checkpoint import ShardCheckpoint
@@ -35,7 +36,8 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `items_written` are of this run; `items_skipped` were loaded by an earlier run, or there already with
     `--on-existing skip`, or replaced by a later line with the same key; `items_rejected` are those of all runs.
-    Together they are the items of the export. `drift` is where the table differs from the source's, with `--create-table`.
+    Together they are the items of the export. `drift` is where the table differs from the source's, with `--create-table`;
+    `verification` is what `--verify` found.
     """
 
     status: str
@@ -51,11 +53,13 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     throttled: int
     throttle_reasons: dict[str, int]
     drift: list[Difference] = []
+    verification: VerifyResult | None = None
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 where items were rejected."""
-        return EXIT_REJECTS if self.items_rejected else 0
+        """That of a verification that is no pass; else 0, or 3 where items were rejected."""
+        unproven = self.verification.exit_code if self.verification else 0
+        return unproven or (EXIT_REJECTS if self.items_rejected else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ def resume_command(options: ImportOptions) -> str:
         arguments += ["--on-existing", options.on_existing.value]
     if options.create:
         arguments += options.create.arguments
+    if options.verify:
+        arguments.append("--verify")
     return shlex.join(arguments)
 
 

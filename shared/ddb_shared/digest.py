@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import compress
 from typing import Any, Final
 
 import msgspec
@@ -73,14 +74,23 @@ class Sums:
 
     def differing(self, other: Sums) -> list[int]:
         """The buckets in which the two sides are not equal."""
-        return [bucket for bucket in range(BUCKETS) if self[bucket] != other[bucket]]
+        pairs = zip(self._totals, other._totals, strict=True)
+        return [
+            bucket
+            for bucket, (mine, theirs) in enumerate(pairs)
+            if mine != theirs and self[bucket] != other[bucket]
+        ]
 
     def digest(self) -> str:
-        """One digest of the whole: the hash of all buckets' counts and sums in order, 32 hexadecimal digits."""
+        """One digest of the whole, 32 hexadecimal digits.
+
+        It is the hash of each bucket that holds anything, in order: number (4 bytes), count (8) and sum (16), big-endian.
+        """
         whole = blake2b(digest_size=HASH_BYTES)
-        for bucket in range(BUCKETS):
+        for bucket in compress(range(BUCKETS), self._totals):
             part = self[bucket]
-            whole.update(part.items.to_bytes(8, "big") + part.sum.to_bytes(HASH_BYTES, "big"))
+            numbers = ((bucket, 4), (part.items, 8), (part.sum, HASH_BYTES))
+            whole.update(b"".join(number.to_bytes(size, "big") for number, size in numbers))
         return whole.hexdigest()
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Any
 
 import click
 
 import ddb_shared
-from ddb_import.verify.options import Repair, VerifyOptions, source_aws
+from ddb_import.verify.options import Repair, Source, VerifyOptions
 from ddb_import.verify.result import incomplete
 from ddb_import.verify.run import run_verify
 from ddb_shared.errors import EXIT_CODES, TransferError, UsageError
@@ -72,15 +73,16 @@ def command(common: Common, **given: Any) -> None:
     Both sides are read once, in parallel. Where they differ, each item is named in a report, after it was read again
     consistently. Only the verdict `identical`, exit code 0, is a pass.
     """
-    common, aws = log_in(common, own_bucket=True)
     options = _parse(common, given)
     with stop_on_signals() as stop:
         try:
+            common, aws = log_in(common, own_bucket=True)
+            options = dataclasses.replace(options, common=common)
             result = run_verify(options, aws, stop, ask=ask)
         except UsageError:
             raise
         except TransferError as error:
-            failed = incomplete(error, options.export or options.source_table, options.table, now_text())
+            failed = incomplete(error, options.left, options.table, now_text())
             print_result(failed, failed.text(), as_json=common.as_json)
             raise
     print_result(result, result.text(), as_json=common.as_json)
@@ -94,36 +96,41 @@ def ask(question: str) -> bool:
 
 def _parse(common: Common, given: dict[str, Any]) -> VerifyOptions:
     """The options, if they go together."""
-    export, table, source_table = given.pop("export"), given.pop("table"), given.get("source_table")
-    if source_table is not None:
-        export, table = None, _only(export, table)
-    elif table is None:
-        raise UsageError("EXPORT and TABLE are needed.", "Or compare two tables with --tables SOURCE DEST.")
-    mend, delete_extra, yes = (given.pop(name) for name in ("repair", "delete_extra", "yes"))
-    if not mend and (delete_extra or yes or given["max_wcu"]):
-        raise UsageError("--delete-extra, --yes and --max-wcu belong to --repair.", "Give --repair as well.")
-    if mend and given["sample"] is not None:
-        raise UsageError("--repair needs a report of all items.", "Leave --sample out.")
-    if mend and not yes and not sys.stdin.isatty():
-        raise UsageError("--repair has nobody to ask: there is no terminal.", "Give --yes.")
-    names = {"region": "source_region", "profile": "source_profile", "role_arns": "source_role_arns"}
-    other = {name: given.pop(option) for name, option in names.items()}
-    if source_table is None and any(other.values()):
-        raise UsageError("The --source options belong to --tables.", "Leave them out.")
-    return VerifyOptions(
-        common=common,
-        export=export,
-        table=table,
-        source_aws=source_aws(common.aws, **other),
-        repair=Repair(delete_extra=delete_extra, confirmed=yes) if mend else None,
-        **given,
-    )
-
-
-def _only(first: str | None, second: str | None) -> str:
-    if first is None or second is not None:
+    repair, source = _repair(given), _source(given)
+    if source is not None and given["table"] is None:
+        given["table"], given["export"] = given["export"], None
+    elif source is not None and given["export"] is not None:
         raise UsageError("--tables takes two tables.", "Write: ddb-verify --tables SOURCE DEST")
-    return first
+    if given["table"] is None:
+        raise UsageError(
+            "EXPORT and TABLE are needed, or --tables SOURCE DEST.", "See ddb-verify --help for examples."
+        )
+    return VerifyOptions(common=common, repair=repair, source=source, **given)
+
+
+def _repair(given: dict[str, Any]) -> Repair | None:
+    """Takes what concerns a repair out of `given`, but for its rate."""
+    mend, delete_extra, yes = (given.pop(name) for name in ("repair", "delete_extra", "yes"))
+    if not mend:
+        if delete_extra or yes or given["max_wcu"]:
+            raise UsageError(
+                "--delete-extra, --yes and --max-wcu belong to --repair.", "Give --repair as well."
+            )
+        return None
+    if given["sample"] is not None:
+        raise UsageError("--repair needs a report of all items.", "Leave --sample out.")
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("--repair has nobody to ask: there is no terminal.", "Give --yes.")
+    return Repair(delete_extra=delete_extra, confirmed=yes)
+
+
+def _source(given: dict[str, Any]) -> Source | None:
+    """Takes what concerns the source table out of `given`."""
+    table = given.pop("source_table")
+    other = {name: given.pop(f"source_{name}") for name in ("region", "profile", "role_arns")}
+    if table is None and any(other.values()):
+        raise UsageError("The --source options belong to --tables.", "Leave them out.")
+    return Source(table=table, **other) if table is not None else None
 
 
 def main() -> None:

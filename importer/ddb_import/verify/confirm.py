@@ -167,8 +167,8 @@ def compare(key: bytes, expected: bytes | None, actual: bytes | None) -> Differe
     )
 
 
-def _raw(item: bytes | None) -> msgspec.Raw | None:
-    return msgspec.Raw(item) if item is not None else None
+def _raw(item: bytes | None) -> msgspec.Raw:
+    return msgspec.Raw(item if item is not None else b"null")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,7 @@ class Candidate:
     item: bytes | None
 
 
-def slices(buckets: Sequence[int], digests: Digests, most_bytes: int = SLICE_BYTES) -> Iterator[list[int]]:
+def slices(buckets: Sequence[int], digests: Digests, most_bytes: int) -> Iterator[list[int]]:
     """The buckets in groups whose items take about `most_bytes` of memory."""
     left, right = digests.left, digests.right
     item_bytes = left.bytes / max(left.sums.items, 1)

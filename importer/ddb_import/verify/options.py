@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ddb_shared.aws import AwsOptions
 from ddb_shared.options import Common
@@ -19,10 +19,38 @@ class Repair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyOptions:
-    """The options of `ddb-verify`, parsed.
+class Source:
+    """A table to compare with, in place of an export, and what is other than for the table that it is compared with."""
 
-    `export` is compared with `table`; where `source_table` is given, that table instead, reached by `source_aws`.
+    table: str
+    region: str | None = None
+    profile: str | None = None
+    role_arns: tuple[str, ...] = ()
+
+    def aws(self, other: AwsOptions) -> AwsOptions:
+        """How to reach it, where the table that it is compared with is reached by `other`."""
+        if self.profile:  # another identity: the roles and the MFA session are the first one's
+            other = dataclasses.replace(
+                other, profile=self.profile, role_arns=(), mfa_serial=None, mfa_keys=None
+            )
+        return dataclasses.replace(
+            other, region=self.region or other.region, role_arns=self.role_arns or other.role_arns
+        )
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options that say so."""
+        arguments = []
+        for name in ("region", "profile"):
+            if value := getattr(self, name):
+                arguments += [f"--source-{name}", value]
+        return arguments + [part for arn in self.role_arns for part in ("--source-role-arn", arn)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """The options of `ddb-verify`, parsed: `export`, or else `source`, is compared with `table`.
+
     `max_rcu` is read capacity units per second over all workers and for each table, `max_wcu` write capacity units of a
     repair, `sample` a percentage.
     """
@@ -30,8 +58,7 @@ class VerifyOptions:
     common: Common
     table: str
     export: str | None = None
-    source_table: str | None = None
-    source_aws: AwsOptions = field(default_factory=AwsOptions)
+    source: Source | None = None
     max_rcu: float | None = None
     max_wcu: float | None = None
     sample: float | None = None
@@ -39,23 +66,20 @@ class VerifyOptions:
     repair: Repair | None = None
 
     @property
+    def left(self) -> str | None:
+        """What the table is compared with, as it was given."""
+        return self.source.table if self.source else self.export
+
+    @property
     def command(self) -> str:
         """The command line that verifies the same again, without a repair."""
-        sides = [self.export] if self.source_table is None else ["--tables", self.source_table]
-        arguments = ["ddb-verify", *map(str, sides), self.table, *self.common.arguments]
-        for name in ("region", "profile"):
-            given = getattr(self.source_aws, name)
-            if self.source_table is not None and given != getattr(self.common.aws, name):
-                arguments += [f"--source-{name}", given]
+        arguments = ["ddb-verify"]
+        if self.source:
+            arguments += ["--tables", self.source.table, self.table, *self.source.arguments]
+        else:
+            arguments += [str(self.export), self.table]
+        arguments += self.common.arguments
         for name in ("max_rcu", "sample"):
             if (number := getattr(self, name)) is not None:
                 arguments += ["--" + name.replace("_", "-"), f"{number:g}"]
         return shlex.join([*arguments, "--state", self.state] if self.state else arguments)
-
-
-def source_aws(
-    aws: AwsOptions, *, region: str | None, profile: str | None, role_arns: tuple[str, ...]
-) -> AwsOptions:
-    """How to reach the source table: as the other one, but for what is given."""
-    given = {"region": region, "profile": profile, "role_arns": role_arns}
-    return dataclasses.replace(aws, **{name: value for name, value in given.items() if value})  # type: ignore[arg-type]

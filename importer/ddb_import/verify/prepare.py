@@ -8,7 +8,7 @@ from typing import Any
 from ddb_import.preflight import check_shards, check_table, interleave
 from ddb_import.state import folder_of
 from ddb_import.verify.confirm import Lookup
-from ddb_import.verify.options import VerifyOptions
+from ddb_import.verify.options import Source, VerifyOptions
 from ddb_import.verify.sides import ExportSide, Side, whole_table
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws, AwsOptions
@@ -37,21 +37,21 @@ def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
     require_readable(table)
     right = whole_table(options.common.aws, table, name_of(table, options.table), options.max_rcu)
     lookup = _lookup(options.common.aws, table, right.table, options.max_rcu)
-    if options.source_table is not None:
-        source = describe(Aws(options.source_aws).dynamodb, options.source_table)
-        return _with_source_table(options, source, table=table, right=right, lookup=lookup, s3=aws.s3)
+    if options.source is not None:
+        return _with_source(options, options.source, table=table, right=right, lookup=lookup, s3=aws.s3)
     url = options.export or ""
     for name in (manifests.MANIFEST, manifests.AWS_SUMMARY):
         url = url.removesuffix(name)
     export = S3Folder(aws.s3, *parse_bucket_url(url))
     manifest = manifests.read(export)
     check_table(manifest, table)
-    check_shards(export, manifest)
+    unproven = check_shards(export, manifest)
     left = ExportSide(
         aws=options.common.aws,
         bucket=export.bucket,
         prefix=export.prefix,
         shards=tuple(interleave(manifest.shards)),
+        unproven=unproven,
     )
     return Comparison(
         left=left,
@@ -65,9 +65,11 @@ def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
     )
 
 
-def _with_source_table(
-    options: VerifyOptions, source: Table, *, table: Table, right: Side, lookup: Lookup, s3: Any
+def _with_source(
+    options: VerifyOptions, given: Source, *, table: Table, right: Side, lookup: Lookup, s3: Any
 ) -> Comparison:
+    source_aws = given.aws(options.common.aws)
+    source = describe(Aws(source_aws).dynamodb, given.table)
     require_readable(source)
     if source.key != table.key:
         raise TableError(
@@ -75,9 +77,7 @@ def _with_source_table(
             f"{table.describe_key()} in {table.arn}.",
             "Compare tables with the same key attributes and types.",
         )
-    left = whole_table(
-        options.source_aws, source, name_of(source, options.source_table or ""), options.max_rcu
-    )
+    left = whole_table(source_aws, source, name_of(source, given.table), options.max_rcu)
     state = (options.state or ".").rstrip("/")
     return Comparison(
         left=left,
@@ -86,7 +86,7 @@ def _with_source_table(
         table=table,
         items=source.item_count or None,
         lookup=lookup,
-        source_lookup=_lookup(options.source_aws, source, left.table, options.max_rcu),
+        source_lookup=_lookup(source_aws, source, left.table, options.max_rcu),
         folder=open_folder(s3, f"{state}/{table.account}.{table.region}.{table.name}"),
     )
 

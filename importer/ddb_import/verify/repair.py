@@ -67,8 +67,7 @@ async def _repair(task: RepairTask, channel: Channel) -> Repaired:
             channel.report(Tick(items=len(batch)))
         done.cost.throttled.update(wire.throttled)
     candidates = [
-        Candidate(bytes(difference.key), None if difference.expected is None else bytes(difference.expected))
-        for difference in task.differences
+        Candidate(bytes(difference.key), difference.expected_item) for difference in task.differences
     ]
     async with open_confirmer(task.table, task.source, done.cost) as confirmer:
         done.left = len(await confirmer.check(candidates))
@@ -80,7 +79,7 @@ def _batches(differences: Sequence[Difference]) -> Iterator[list[Difference]]:
     batch: list[Difference] = []
     size = 0
     for difference in sorted(differences, key=lambda difference: difference.kind is Kind.EXTRA):
-        length = len(bytes(difference.key if difference.expected is None else difference.expected))
+        length = len(bytes(difference.key)) + len(bytes(difference.expected))
         mixed = batch and (batch[0].kind is Kind.EXTRA) != (difference.kind is Kind.EXTRA)
         if batch and (mixed or len(batch) == BATCH_ITEMS or size + length > BATCH_BYTES):
             yield batch
@@ -98,8 +97,7 @@ async def _mend(batch: list[Difference], writer: Overwrite, done: Repaired, *, d
             await writer.send(b",".join(deletes), len(deletes))
             done.deleted += len(batch)
         return
-    items = [difference.expected for difference in batch if difference.expected is not None]
-    lines = join_lines(items).split(b"\n")[:-1]
+    lines = join_lines([difference.expected for difference in batch]).split(b"\n")[:-1]
     outcome: Outcome = await writer.write(lines)
     done.written += outcome.written
     done.refusals += [f"{reject.code}: {reject.message}" for reject in outcome.rejects]

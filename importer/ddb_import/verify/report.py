@@ -17,6 +17,7 @@ from ddb_shared.errors import AccessError, BucketError, StateError
 from ddb_shared.storage import Folder
 
 VERIFY: Final = "verify/"
+_NOTHING: Final = msgspec.Raw(b"null")
 
 
 class Kind(enum.StrEnum):
@@ -36,8 +37,13 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     key: msgspec.Raw
     attributes: list[str] = []
-    expected: msgspec.Raw | None = None
-    actual: msgspec.Raw | None = None
+    expected: msgspec.Raw = _NOTHING
+    actual: msgspec.Raw = _NOTHING
+
+    @property
+    def expected_item(self) -> bytes | None:
+        """The item that should be there; None for an extra one."""
+        return bytes(self.expected) if self.kind is not Kind.EXTRA else None
 
 
 class Report:

@@ -14,7 +14,7 @@ from typing import Protocol, Self, TypeVar
 
 from ddb_import.verify.confirm import ConfirmTask, confirm
 from ddb_import.verify.digests import Digests, DigestTask, Form, digest
-from ddb_import.verify.match import Found, MatchTask, collect, pair, slices, sums_of
+from ddb_import.verify.match import SLICE_BYTES, Found, MatchTask, collect, pair, slices, sums_of
 from ddb_import.verify.options import VerifyOptions
 from ddb_import.verify.prepare import Comparison, prepare
 from ddb_import.verify.repair import Repaired, RepairTask, repair
@@ -68,13 +68,13 @@ class _Verification:
         left, right = digests.left.sums, digests.right.sums
         items = left.items, right.items
         raw_differing = differing = left.differing(right)
-        parts = list(slices(differing, digests))
+        parts = list(slices(differing, digests, SLICE_BYTES))
         if len(parts) > 1:
             canonical = self._digest("verify canonically", Form.CANONICAL, frozenset(differing))
             left.replace(canonical.left.sums, differing)
             right.replace(canonical.right.sums, differing)
             differing = left.differing(right)
-            parts = list(slices(differing, digests))
+            parts = list(slices(differing, digests, SLICE_BYTES))
         candidates = sum(self._name(part, left, right) for part in parts)
         repaired = self._repair(ask)
         found = self._report.counts
