@@ -1,6 +1,6 @@
-"""Turns a page of items into Arrow columns: the typed ones, and `item`, which holds every item as it came.
+"""Turns a row group of items into Arrow columns: the typed ones, and `item`, which holds every item as it came.
 
-Arrow does the work, not Python: its JSON reader takes the page's lines with an explicit schema, at 4 ms of CPU for 1.3 MB
+Arrow does the work, not Python: its JSON reader takes the items with an explicit schema, at 4 ms of CPU for 1.3 MB
 and ten columns; msgspec would need 20 ms to make Python objects of them alone. What does not fit a column is null there.
 """
 
@@ -60,7 +60,7 @@ def _json_type_of(column: Column) -> pa.DataType:
 def _read(items: Sequence[bytes], wanted: pa.Schema) -> pa.Table:
     """The wanted attributes of each item; none of an item that Arrow can't read.
 
-    No such item comes from DynamoDB. Arrow refuses the page as a whole, so it is halved until the item stands alone.
+    No such item comes from DynamoDB. Arrow refuses all of them, so they are halved until the item stands alone.
     """
     data = b"\n".join(items)
     try:
@@ -103,9 +103,8 @@ def _convert(texts: pa.Array, type_name: str) -> pa.Array:
 
 
 def _to_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_decimal(
-        kind
-    ):  # of which Arrow makes another number, without an error, where it has too many digits
+    if pa.types.is_decimal(kind):
+        # of a text with too many digits Arrow makes another number, and no error
         return pc.cast(_only_fitting(texts, kind), kind)
     try:
         return pc.cast(texts, kind)

@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 
 from ddb_export.arrow_columns import schema_of, to_table
 from ddb_export.encoding import Encoding
+from ddb_shared.arrow import use_frugal_memory
 
-# A worker has four shards open, so this bounds its memory. Of items of 500 bytes it takes 10,000, which a reader scans, or
+# A worker has four shards open, so this bounds its memory. Of items of 500 bytes it takes 8,000, which a reader scans, or
 # skips, within a millisecond. 1,000 columns cost 10 ms a row group, whatever is in them.
-ROW_GROUP_BYTES: Final = 5 * 1024 * 1024
+ROW_GROUP_BYTES: Final = 4 * 1024 * 1024
 # What a reader has to decompress at once. Pages end at this size, which Arrow looks at after every so many rows.
 _PAGE_BYTES: Final = 1024 * 1024
 _LOOKS_PER_PAGE: Final = 4
@@ -33,6 +34,8 @@ _GUESSED_RATIO: Final = 3
 # A worker has one core, and memory for one row group as columns. It is one thread, not a lock, because allocators keep
 # memory for each thread that ever had some: with ten threads a worker took 550 MiB.
 _ARROW: Final = ThreadPoolExecutor(1, thread_name_prefix="arrow")
+
+use_frugal_memory()
 
 
 class ParquetEncoder:

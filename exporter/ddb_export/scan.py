@@ -1,10 +1,11 @@
 """The worker of an export: scans its share of the segments and writes their shards.
 
-One event loop keeps OPEN_SEGMENTS scans going. A segment asks for its next page before it writes the present one;
+One event loop keeps several scans going. A segment asks for its next page before it writes the present one;
 joining, compressing, hashing and uploading run in threads. When a shard's upload is complete the segment's checkpoint
 is replaced, and only then does the shard exist.
 
-Memory of a worker: OPEN_SEGMENTS x (one upload part + two pages of 1 MB), about 80 MB.
+Memory of a worker: OPEN_SEGMENTS x (one upload part + two pages of 1 MB), about 80 MB. For Parquet it is
+OPEN_PARQUET_SEGMENTS x (that + one row group), and once the columns of a row group.
 """
 
 from __future__ import annotations

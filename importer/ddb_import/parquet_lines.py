@@ -15,16 +15,18 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ddb_shared.arrow import use_frugal_memory
 from ddb_shared.columns import ITEM
 from ddb_shared.compression import DecompressionError
 from ddb_shared.storage import READ_BYTES
 
 # A footer of a hundred columns and ten row groups has 50 KB; a longer one costs a second request.
 _GUESSED_FOOTER_BYTES: Final = 64 * 1024
-_ENDING_BYTES: Final = (
-    8  # the footer's length and the mark PAR1: https://parquet.apache.org/docs/file-format/
-)
+# The footer's length and the mark PAR1: https://parquet.apache.org/docs/file-format/
+_ENDING_BYTES: Final = 8
 _ITEM_TYPES: Final = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
+
+use_frugal_memory()
 
 ReadTail = Callable[[int], bytes]
 
@@ -61,6 +63,8 @@ def _lines(source: _InOrder, max_bytes: int) -> Iterator[list[bytes]]:
         raise DecompressionError(f"it has no column {ITEM!r} of strings")
     for group in range(metadata.num_row_groups):
         for batch in file.iter_batches(_rows(metadata.row_group(group), max_bytes), [group], [ITEM]):
+            if batch.column(0).null_count:
+                raise DecompressionError(f"it has rows without {ITEM!r}")
             items = batch.column(0).cast(pa.large_binary()).to_pylist()
             yield [b'{"Item":' + item + b"}" for item in items]
 

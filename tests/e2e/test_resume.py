@@ -70,11 +70,20 @@ class Lab:
 
     def has_checkpoint(self) -> bool:
         """Whether some export has saved a segment."""
-        return any("/segments/" in entry["Key"] for entry in self._objects())
+        return self.checkpoints("") > 0
+
+    def checkpoints(self, prefix: str) -> int:
+        """The segments that exports below a prefix have saved."""
+        keys = [entry["Key"] for entry in self._objects()]
+        return sum("/segments/" in key for key in keys if key.startswith(prefix))
 
     def has_items(self) -> bool:
-        """Whether an import has written a good part of the items; MiniStack's count is live."""
-        return bool(self._to.describe_table(TableName=self.destination)["Table"]["ItemCount"] > ITEMS // 8)
+        """Whether an import has written a good part of the items."""
+        return self.items(self.destination) > ITEMS // 2
+
+    def items(self, destination: str) -> int:
+        """The items of a table of the destination; MiniStack's count is live."""
+        return int(self._to.describe_table(TableName=destination)["Table"]["ItemCount"])
 
     def manifest(self, export: str) -> dict[str, Any]:
         key = export.removeprefix(f"s3://{self.bucket}/") + "manifest.json"
@@ -172,10 +181,11 @@ def test_a_second_sigint_ends_at_once_still_resumable(lab: Lab) -> None:
     lab.assert_moved()
 
 
-def _killed(process: subprocess.Popen[str], chance: random.Random) -> bool:
-    """Kills the command, or it and its workers, at a random moment; False where it had ended before."""
+def _killed(process: subprocess.Popen[str], chance: random.Random, reached: Callable[[], bool]) -> bool:
+    """Kills the command, or it and its workers, once a random point is reached; False where it had ended before."""
     with process:
-        time.sleep(chance.uniform(0.6, 4.0))
+        wait_until(lambda: reached() or process.poll() is not None, 120)
+        time.sleep(chance.uniform(0, 0.5))
         whole_group = chance.random() < 0.5
         if process.poll() is None:
             (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
@@ -190,9 +200,9 @@ def test_exports_killed_at_random_moments(lab: Lab, seeds: Sequence[int]) -> Non
     kills = 0
     for seed in seeds:
         chance = random.Random(seed)
-        kills += _killed(
-            lab.start("ddb-export", SOURCE, lab.source, f"s3://{lab.bucket}/{seed}", *SLOW_EXPORT), chance
-        )
+        point = chance.randrange(20)
+        process = lab.start("ddb-export", SOURCE, lab.source, f"s3://{lab.bucket}/{seed}", *SLOW_EXPORT)
+        kills += _killed(process, chance, lambda: lab.checkpoints(f"{seed}/") >= point)  # noqa: B023
     for export in lab.exports():
         resumed = lab.mover.export("--resume", export, check=False)
         assert resumed.exit_code == 0 or "is complete" in resumed.stderr, str(resumed)
@@ -213,7 +223,9 @@ def test_imports_killed_at_random_moments(
     for seed in seeds:
         chance = random.Random(seed)
         destination = lab.empty_destination(unique_name())
-        kills += _killed(lab.start("ddb-import", DESTINATION, export, destination, *SLOW_IMPORT), chance)
+        point = chance.randrange(ITEMS * 3 // 4)
+        process = lab.start("ddb-import", DESTINATION, export, destination, *SLOW_IMPORT)
+        kills += _killed(process, chance, lambda: lab.items(destination) >= point)  # noqa: B023
         result = lab.mover.load(export, destination).json()
         assert result["items_written"] + result["items_skipped"] == ITEMS
         skipped += result["items_skipped"]

@@ -74,7 +74,7 @@ def made_export(s3: Any, bucket: str, count: int, shards: int = 8) -> str:
 def verify(mover: Mover, *arguments: object, check: bool = False, **options: Any) -> commands.Result:
     """`ddb-verify --json` with the destination's credentials; one process starts in less time than many."""
     return commands.run(
-        "ddb-verify", *arguments, "--json", "--processes", 1, account=DESTINATION, endpoint=mover.engine, s3_endpoint=mover.aws,
+        "ddb-verify", "--json", "--processes", 1, *arguments, account=DESTINATION, endpoint=mover.engine, s3_endpoint=mover.aws,
         check=check, **options,
     )  # fmt: skip
 

@@ -146,6 +146,14 @@ def test_a_file_of_someone_else_is_refused(tmp_path: Path, column: pa.Array) -> 
         read(*store(tmp_path, out.getvalue(), 1))
 
 
+def test_a_row_without_an_item_is_damage(tmp_path: Path) -> None:
+    """Nothing is left out in silence."""
+    out = io.BytesIO()
+    pq.write_table(pa.table({"item": ["{}", None]}), out)
+    with pytest.raises(ShardError, match="rows without 'item'"):
+        read(*store(tmp_path, out.getvalue(), 2))
+
+
 def test_a_file_that_others_rewrote_is_read(tmp_path: Path) -> None:
     """Sorted, filtered or converted by other tools: `item` may be large strings or binary."""
     lines = sorted(encoded(varied_items(200)))

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from ddb_import.batch_write import explained_unless_invalid
-from ddb_import.verify.match import Candidate, key_or_raw
+from ddb_import.verify.match import Candidate, is_object, key_or_raw
 from ddb_import.verify.report import Difference, Kind
 from ddb_import.verify.sides import Cost
 from ddb_shared import retry
@@ -113,7 +113,7 @@ class Confirmer:
         return [difference for part in checked for difference in part]
 
     async def _check(self, batch: Sequence[Candidate]) -> list[Difference]:
-        keyed = [candidate for candidate in batch if candidate.key.startswith(b"{")]
+        keyed = [candidate for candidate in batch if is_object(candidate.key)]
         keys = list(dict.fromkeys(candidate.key for candidate in keyed))
         actual = await self._table.read(keys)
         if self._source is None:

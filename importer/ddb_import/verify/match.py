@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ddb_import.verify.digests import THREADS, Digests
-from ddb_import.verify.sides import Cost, ExportSide, Side, Sink, read_sides
-from ddb_shared.canonical import canonical_key
-from ddb_shared.digest import Bucketer, Item, Sums, canonical_or_raw, hash_of
+from ddb_import.verify.sides import Cost, ExportSide, Side, Sink, read_sides, text_of
+from ddb_shared.canonical import canonical, canonical_key
+from ddb_shared.digest import Bucketer, Item, Sums, hash_of
 from ddb_shared.loop import run_loop
 from ddb_shared.table import KeyAttribute
 from ddb_shared.workers import Channel
@@ -108,11 +108,25 @@ def _sink(task: MatchTask, side: int, records: list[Record]) -> Sink:
     async def add(items: Sequence[Item]) -> None:
         for bucket, item in zip(bucketer.buckets(items), items, strict=True):
             if bucket in task.buckets:
-                key = key_or_raw(item, names)
-                data = bytes(item) if keep_item else key
-                records.append(Record(bucket, hash_of(key), hash_of(canonical_or_raw(item)), data))
+                form = canonical_or_text(item)
+                key = key_or_raw(form, names)
+                data = bytes(item) if keep_item and is_object(form) else key
+                records.append(Record(bucket, hash_of(key), hash_of(form), data))
 
     return add
+
+
+def canonical_or_text(item: Item) -> bytes:
+    """The canonical form; bytes that are no item as a JSON string, which a report can hold."""
+    try:
+        return canonical(item)
+    except (msgspec.DecodeError, RecursionError):
+        return text_of(item)
+
+
+def is_object(form: bytes) -> bool:
+    """Whether a canonical form is that of an item, and no text."""
+    return form.startswith(b"{")
 
 
 def key_or_raw(item: Item, names: Iterable[str]) -> bytes:
@@ -121,6 +135,13 @@ def key_or_raw(item: Item, names: Iterable[str]) -> bytes:
         return canonical_key(item, names)
     except (msgspec.DecodeError, RecursionError, KeyError):
         return bytes(item)
+
+
+def candidate_of(item: Item, key_names: Iterable[str], *, keep_item: bool) -> Candidate:
+    """An item as a candidate."""
+    form = canonical_or_text(item)
+    data = bytes(item) if is_object(form) else form
+    return Candidate(key_or_raw(form, key_names), data if keep_item else None)
 
 
 def sums_of(records: Iterable[Record]) -> Sums:

@@ -13,7 +13,7 @@ from typing import Final
 
 from ddb_import.verify.confirm import BATCH_KEYS, Lookup, open_confirmer
 from ddb_import.verify.digests import THREADS
-from ddb_import.verify.match import Candidate, key_or_raw
+from ddb_import.verify.match import candidate_of
 from ddb_import.verify.report import Difference, Kind
 from ddb_import.verify.sides import Cost, ExportSide, Side, TableSide, read_sides
 from ddb_shared.digest import BUCKETS, Bucketer, Item
@@ -89,7 +89,7 @@ async def _sample(task: SampleTask, channel: Channel) -> Sampled:
 
         async def take(items: Sequence[Item]) -> None:
             chosen = [
-                Candidate(key_or_raw(item, names), bytes(item) if keeps_item else None)
+                candidate_of(item, names, keep_item=keeps_item)
                 for bucket, item in zip(bucketer.buckets(items), items, strict=True)
                 if bucket < task.buckets
             ]

@@ -18,7 +18,7 @@ from ddb_import.shard_reader import ShardReader
 from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.digest import Item
 from ddb_shared.errors import explained
-from ddb_shared.items import ItemLine, item_of
+from ddb_shared.items import item_of
 from ddb_shared.loop import first_error, stop_event, unless_stopped
 from ddb_shared.manifest import Shard
 from ddb_shared.progress import Tick
@@ -35,7 +35,7 @@ LEAST_SEGMENTS: Final = 16
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 MOST_SEGMENTS: Final = 1024
 
-_LINES: Final = msgspec.json.Decoder(list[ItemLine])
+_BEFORE: Final = len(b'{"Item":')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,19 +109,28 @@ async def read_sides(parts: Sequence[tuple[Side, Sink]], channel: Channel) -> Co
 
 
 def items_of(lines: Sequence[bytes]) -> list[Item]:
-    """The items of a shard's lines. A line that is no item stands for itself as a JSON string, and so equals no item."""
-    try:
-        return [line.item for line in _LINES.decode(b"[" + b",".join(lines) + b"]")]
-    except (msgspec.DecodeError, RecursionError):
-        return [_item_or_text(line) for line in lines]
+    """The items of a shard's lines.
+
+    A line in the form in which they are written is cut, not parsed; the key's decoder sees whether the rest is an item.
+    """
+    items: list[Item] = [
+        line[_BEFORE:-1] for line in lines if line.startswith(b'{"Item":{') and line.endswith(b"}}")
+    ]
+    return items if len(items) == len(lines) else [_item_or_text(line) for line in lines]
 
 
 def _item_or_text(line: bytes) -> bytes:
+    """A line that is no item stands for itself as a JSON string, and so equals no item."""
     try:
         item = item_of(line)
     except RecursionError:
         item = None
-    return msgspec.json.encode(line.decode("utf-8", "backslashreplace")) if item is None else item
+    return text_of(line) if item is None else item
+
+
+def text_of(line: Item) -> bytes:
+    """Any bytes as a JSON string."""
+    return msgspec.json.encode(bytes(line).decode("utf-8", "backslashreplace"))
 
 
 class _ExportReader:
