@@ -1,6 +1,7 @@
 """ddb-verify proves a copy: every planted difference is found, none is invented, and a repair mends them."""
 
 import configparser
+import hashlib
 import json
 import signal
 import time
@@ -17,7 +18,7 @@ from ddb_import.verify.options import VerifyOptions
 from ddb_import.verify.result import Verdict
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws, AwsOptions
-from ddb_shared.manifest import FORMAT, Manifest, Settings, Source
+from ddb_shared.manifest import FORMAT, Manifest, Settings, Shard, Source
 from ddb_shared.options import Common
 from ddb_shared.progress import Style
 from ddb_shared.storage import S3Folder
@@ -58,17 +59,25 @@ def made_export(s3: Any, bucket: str, count: int, shards: int = 8) -> str:
         for start in range(segment * 1000, count, shards * 1000):
             writer.write([encoder(item(n)).encode() for n in range(start, min(start + 1000, count))])  # type: ignore[misc]
         written.append(writer.commit())
+    publish(folder, written)
+    return folder.url
+
+
+def publish(folder: S3Folder, shards: list[Shard]) -> None:
+    """The manifest of these shards."""
     arn = f"arn:aws:dynamodb:{REGION}:{SOURCE}:table/made"
+    items, size = sum(shard.items for shard in shards), sum(shard.bytes for shard in shards)
     manifests.write(
         folder,
         Manifest(
             format=FORMAT, export_id=EXPORT_ID, tool_version="0", method="scan", started_at="", finished_at="",
             source=Source(table_name="made", table_arn=arn, table_id="", account=SOURCE, region=REGION),
-            table={}, consumed_rcu=0.0, items=count, bytes=sum(shard.bytes for shard in written), shards=written,
-            options=Settings(format="jsonl", compression="gzip", segments=shards, shard_size=0, consistent_read=False),
+            table={}, consumed_rcu=0.0, items=items, bytes=size, shards=shards,
+            options=Settings(
+                format="jsonl", compression="gzip", segments=len(shards), shard_size=0, consistent_read=False
+            ),
         ),
     )  # fmt: skip
-    return folder.url
 
 
 def verify(mover: Mover, *arguments: object, check: bool = False, **options: Any) -> commands.Result:
@@ -271,6 +280,44 @@ def test_what_is_not_there_is_no_pass(
         result = verify(mover, *arguments)
         assert (result.exit_code, result.json()["verdict"]) == (1, "incomplete")
         assert result.json()["reason"] in result.stderr
+
+
+def bad_export(s3: Any, bucket: str) -> str:
+    """An export of which one line is a good item, one is its twin, and five are no items of the table."""
+    good = json.dumps({"Item": item(1)})
+    lines = [good, good, "not json", '{"Item":{"text":{"S":"no key"}}}', '{"Item":{"pk":{"N":"1"},"sk":{"N":"1"}}}',
+             json.dumps(item(2)), f'{good[:-1]},"more":{{"a":{{}}}}}}']  # fmt: skip
+    data = "\n".join(lines).encode()
+    folder = S3Folder(s3, bucket, f"{manifests.EXPORTS}{EXPORT_ID}")
+    key = folder.key("data/0000-000000.json")
+    folder.write("data/0000-000000.json", data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    shard = Shard(
+        key=key, segment=0, items=len(lines), bytes=len(data), stored_bytes=len(data), md5="", sha256=sha256
+    )
+    publish(folder, [shard])
+    return folder.url
+
+
+def test_lines_that_are_no_items_are_missing(
+    mover: Mover, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """The import rejects them; the verification names each, and a repair says why it can't mend them."""
+    s3, table = accounts.s3(mover.aws, DESTINATION), unique_name()
+    export = bad_export(s3, mover.bucket)
+    create_table(accounts.dynamodb(mover.engine, DESTINATION), table)
+    loaded = mover.load(export, table, "--verify", check=False)
+    assert (loaded.exit_code, loaded.json()["items_rejected"]) == (4, 5)
+    result = verify(mover, export, table, "--repair", "--yes")
+    document = result.json()
+    assert (result.exit_code, document["missing"], document["extra"], document["different"]) == (4, 5, 0, 0)
+    assert (document["repaired"], len(document["refusals"])) == (0, 5)
+    bucket, _, key = document["report"].removeprefix("s3://").partition("/")
+    report = s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()
+    named_keys = [json.loads(line)["key"] for line in report]
+    assert sum(isinstance(key, str) for key in named_keys) == 3
+    sampled = verify(mover, export, table, "--sample", 100).json()
+    assert (sampled["verdict"], sampled["missing"], sampled["items_export"]) == ("different", 5, 7)
 
 
 def test_import_verifies_after_the_load(

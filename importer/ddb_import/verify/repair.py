@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ddb_import.batch_write import BATCH_BYTES, BATCH_ITEMS, Outcome, Overwrite
 from ddb_import.verify.confirm import Lookup, open_confirmer
-from ddb_import.verify.match import Candidate
+from ddb_import.verify.match import Candidate, is_object
 from ddb_import.verify.report import Difference, Kind
 from ddb_import.verify.sides import Cost
 from ddb_shared.aws import Aws
@@ -97,7 +97,11 @@ async def _mend(batch: list[Difference], writer: Overwrite, done: Repaired, *, d
             await writer.send(b",".join(deletes), len(deletes))
             done.deleted += len(batch)
         return
-    lines = join_lines([difference.expected for difference in batch]).split(b"\n")[:-1]
-    outcome: Outcome = await writer.write(lines)
+    items = [difference.expected for difference in batch if is_object(bytes(difference.expected))]
+    if len(items) < len(batch):
+        done.refusals += ["NotAnItem: a line of the export is no item"] * (len(batch) - len(items))
+    if not items:
+        return
+    outcome: Outcome = await writer.write(join_lines(items).split(b"\n")[:-1])
     done.written += outcome.written
     done.refusals += [f"{reject.code}: {reject.message}" for reject in outcome.rejects]
