@@ -15,11 +15,12 @@ from ddb_export.encoding import DEFAULT_COMPRESSIONS
 from ddb_export.options import ExportOptions
 from ddb_export.run import ExportResult, run_export
 from ddb_shared.aws import Aws
+from ddb_shared.bucket import FULL_CONTROL
 from ddb_shared.compression import SUFFIXES
 from ddb_shared.errors import EXIT_CODES, UsageError
 from ddb_shared.options import ByteSize, Capacity, Common, common_options, print_result, run
+from ddb_shared.permissions import Side
 from ddb_shared.start import log_in
-from ddb_shared.storage import FULL_CONTROL
 from ddb_shared.workers import stop_on_signals
 
 EPILOG = f"""\
@@ -114,7 +115,7 @@ def command(common: Common, ddl: str | None, **given: Any) -> None:
             f"--kms-key-id {common.aws.kms_key_id!r} is not an ARN.",
             "S3 looks for an id or an alias in the account of the caller; write arn:aws:kms:REGION:ACCOUNT:key/ID.",
         )
-    common, aws = log_in(common, own_bucket=False)
+    common, aws = log_in(common, Side.SOURCE)
     if ddl is not None:
         statement = _statement(aws, given, Dialect(ddl))
         print_result(statement, statement.statement, as_json=common.as_json)

@@ -13,7 +13,6 @@ from ddb_shared.aws import Aws
 from ddb_shared.columns import ITEM, element_of
 from ddb_shared.errors import UsageError
 from ddb_shared.manifest import DATA, Manifest
-from ddb_shared.storage import S3Folder, parse_bucket_url
 
 # https://docs.aws.amazon.com/athena/latest/ug/data-types.html; decimals have the same name in both
 _ATHENA_TYPES: Final = {
@@ -40,7 +39,7 @@ class Statement(msgspec.Struct, frozen=True):
 
 def statement_for(aws: Aws, url: str, dialect: Dialect) -> Statement:
     """The statement for an existing export; raises UsageError where it is not of Parquet."""
-    folder = S3Folder(aws.s3, *parse_bucket_url(url.removesuffix(manifests.MANIFEST)))
+    folder = manifests.export_folder(aws.s3, url)
     manifest = manifests.read(folder)
     if manifest.options.format != "parquet":
         raise UsageError(

@@ -10,6 +10,7 @@ import msgspec
 
 import ddb_shared
 from ddb_import.definition.create import CreateOptions, Indexes, parse_kms_pair
+from ddb_import.definition.create_request import NEW_TABLE_WRITE_UNITS
 from ddb_import.definition.form import ON_DEMAND, PROVISIONED
 from ddb_import.dry_run import plan_import
 from ddb_import.options import ImportOptions, OnExisting
@@ -17,6 +18,7 @@ from ddb_import.run import ImportResult, run_import
 from ddb_import.verify.after_import import verify_import
 from ddb_shared.errors import EXIT_CODES, UsageError
 from ddb_shared.options import Capacity, Common, common_options, print_result, run
+from ddb_shared.permissions import Side
 from ddb_shared.start import log_in
 from ddb_shared.workers import stop_on_signals
 
@@ -84,8 +86,7 @@ _CREATE: Final = {
 )
 @click.option(
     "--warm-write-units",
-    # CreateTable refuses less than what every new on-demand table has
-    type=click.IntRange(min=4_000),
+    type=click.IntRange(min=NEW_TABLE_WRITE_UNITS),  # CreateTable refuses less
     metavar="N",
     help="With --create-table: warm the table and its global indexes to N write units a second, so that a new "
     "on-demand table takes full speed at once. AWS charges once for it, for each unit above what the table has "
@@ -125,7 +126,7 @@ def command(common: Common, **given: Any) -> None:
     create = _create_options(given)
     if create and create.definition_only and given["verify"]:
         raise UsageError("--definition-only loads nothing that --verify could compare.", "Leave one out.")
-    common, aws = log_in(common, own_bucket=True)
+    common, aws = log_in(common, Side.DESTINATION)
     dry_run = given.pop("dry_run")
     options = ImportOptions(common=common, create=create, **given)
     if dry_run:

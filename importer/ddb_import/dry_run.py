@@ -8,16 +8,17 @@ from typing import Any, Final
 import msgspec
 
 from ddb_import.definition.create import Definition
+from ddb_import.definition.create_request import warmed_units, write_rate
 from ddb_import.definition.form import ON_DEMAND
 from ddb_import.options import ImportOptions
-from ddb_import.preflight import check_shards, check_table
-from ddb_import.run import export_folder, resume_command
-from ddb_import.state import folder_of
+from ddb_import.preflight import check_shards, new_table_checks, state_checks, table_checks
+from ddb_import.run import resume_command
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws
 from ddb_shared.errors import TableError
 from ddb_shared.manifest import Manifest
-from ddb_shared.plan import Plan, cost_of, probe, run_checks, seconds_for, status_of, write_units
+from ddb_shared.plan import STANDARD, Plan, cost_of, seconds_for, warming_note, write_units
+from ddb_shared.preflight import Checks, bucket_checks, run_checks, status_of
 from ddb_shared.start import outlived
 from ddb_shared.storage import S3Folder
 from ddb_shared.table import Table, find
@@ -43,21 +44,13 @@ class _Outlook:
 
 def plan_import(options: ImportOptions, aws: Aws) -> Plan:
     """The plan; raises TransferError where there is no export to plan with."""
-    export = export_folder(options, aws)
+    export = manifests.export_folder(aws.s3, options.export)
     outlook = _Outlook(options, aws, export, manifests.read(export), find(aws.dynamodb, options.table))
-    checks = run_checks(
-        {
-            "identity": aws.identity,
-            "export": lambda: _check_export(outlook),
-            "table": lambda: _check_table(outlook),
-            "emptiness": lambda: _check_emptiness(outlook.table),
-            "write and read": lambda: _check_state(outlook),
-        }
-    )
+    checks = run_checks(_checks(outlook))
     manifest, units = outlook.manifest, _units(outlook)
     request = _request(outlook)
     cost, note = _cost(outlook, request, units)
-    seconds = seconds_for(units, options.max_wcu, outlook.table, kind="Write")
+    seconds = _seconds(outlook, request, units)
     return Plan(
         status=status_of(checks),
         checks=checks,
@@ -68,7 +61,13 @@ def plan_import(options: ImportOptions, aws: Aws) -> Plan:
         units=units,
         seconds=seconds,
         cost_usd=cost,
-        notes=[_COUNTED, note, *_warm_note(options), *_drift(outlook), *outlived(aws, seconds)],
+        notes=[
+            _COUNTED,
+            note,
+            *_warm_note(request, outlook.aws.region),
+            *_drift(outlook),
+            *outlived(aws, seconds),
+        ],
         command=_command(options),
     )
 
@@ -99,10 +98,20 @@ def _units(outlook: _Outlook) -> float:
 
 
 def _cost(outlook: _Outlook, request: dict[str, Any] | None, units: float) -> tuple[float | None, str]:
-    if outlook.table is None and request is None:
+    table = outlook.table
+    if table is not None:
+        on_demand, table_class = table.on_demand, table.table_class
+    elif request is not None:
+        on_demand, table_class = request["BillingMode"] == ON_DEMAND, request.get("TableClass", STANDARD)
+    else:
         return None, "There is no table to load, so there is no price."
-    on_demand = outlook.table.on_demand if outlook.table else (request or {})["BillingMode"] == ON_DEMAND
-    return cost_of(units, outlook.aws.region, on_demand=on_demand, kind="Write")
+    return cost_of(units, outlook.aws.region, on_demand=on_demand, kind="Write", table_class=table_class)
+
+
+def _seconds(outlook: _Outlook, request: dict[str, Any] | None, units: float) -> float | None:
+    """As long as the table takes, or the one that will be made."""
+    rates = [outlook.options.max_wcu, write_rate(request) if request else None]
+    return seconds_for(units, min(filter(None, rates), default=None), outlook.table, kind="Write")
 
 
 def _drift(outlook: _Outlook) -> list[str]:
@@ -120,14 +129,26 @@ def _item_bytes(manifest: Manifest) -> int:
     return max(manifest.bytes, 0)
 
 
-def _warm_note(options: ImportOptions) -> list[str]:
-    units = options.create.warm_write_units if options.create else None
-    if not units:
-        return []
-    where = "https://aws.amazon.com/dynamodb/pricing/"
-    return [
-        f"Warming to {units:,} write units a second is charged once for the table and each index, see {where}"
-    ]
+def _warm_note(request: dict[str, Any] | None, region: str) -> list[str]:
+    units = warmed_units(request or {})
+    return [warming_note(units, region)] if units else []
+
+
+def _checks(outlook: _Outlook) -> Checks:
+    """All that the run checks, in its order."""
+    aws, manifest = outlook.aws, outlook.manifest
+    if outlook.table is not None:
+        of_table = table_checks(aws, manifest, outlook.table)
+    elif outlook.definition is not None:
+        of_table = new_table_checks(outlook.definition)
+    else:
+        of_table = {"table": lambda: _refuse_absence(outlook.options.table)}
+    return {
+        **bucket_checks(aws, outlook.export),
+        "export": lambda: _check_export(outlook),
+        **of_table,
+        **state_checks(aws, outlook.export, manifest, outlook.options.state),
+    }
 
 
 def _check_export(outlook: _Outlook) -> str:
@@ -136,24 +157,5 @@ def _check_export(outlook: _Outlook) -> str:
     return f"{outlook.export.url} has all its {len(outlook.manifest.shards):,} shards{copied}"
 
 
-def _check_table(outlook: _Outlook) -> str:
-    table = outlook.table
-    if table is not None:
-        check_table(outlook.manifest, table)
-        return f"{table.arn} is {table.status}; {table.describe_key()}"
-    if outlook.definition is None:
-        raise TableError(f"Table {outlook.options.table} does not exist.", "Give --create-table to make it.")
-    return f"{outlook.options.table} will be made, {outlook.definition.wanted().values['billing_mode']}"
-
-
-def _check_emptiness(table: Table | None) -> str:
-    if table is None or not table.item_count:
-        return "no items, as far as DescribeTable knows" if table else "a new table is empty"
-    return f"the table holds about {table.item_count:,} items already"
-
-
-def _check_state(outlook: _Outlook) -> str:
-    if outlook.table is None:
-        return "the state's folder is known once the table is made"
-    folder = folder_of(outlook.aws.s3, outlook.export, outlook.manifest, outlook.table, outlook.options.state)
-    return probe(folder)
+def _refuse_absence(table: str) -> str:
+    raise TableError(f"Table {table} does not exist.", "Give --create-table to make it.")

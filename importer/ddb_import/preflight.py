@@ -1,19 +1,61 @@
-"""What is checked before the first write of an import."""
+"""What an import checks before its first write, in order: the bucket, the export, the table, the place of its state.
+
+A table that --create-table makes is looked at when it is there; all else is checked before it is made.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ddb_import.definition.create import Definition
+from ddb_import.item_limits import check_item_limits
+from ddb_import.state import place_of
 from ddb_shared import manifest as manifests
+from ddb_shared.aws import Aws
 from ddb_shared.errors import ShardError, TableError
 from ddb_shared.manifest import Manifest, Shard
+from ddb_shared.preflight import Checks, check_backups, check_encryption, check_probe
+from ddb_shared.preflight import check_table as check_status
 from ddb_shared.storage import Listed, S3Folder
-from ddb_shared.table import Table, key_of, require_readable
+from ddb_shared.table import Table, key_of
 
 
-def check_table(manifest: Manifest, table: Table) -> None:
+def state_checks(aws: Aws, export: S3Folder, manifest: Manifest, state: str | None) -> Checks:
+    """Whether the state of an import of this export can be kept where `state` says."""
+    place = place_of(aws.s3, export, manifest, state)
+    checks = {"write and read": lambda: check_probe(place)}
+    if isinstance(place, S3Folder):
+        checks["encryption"] = lambda: check_encryption(place, None)
+    return checks
+
+
+def table_checks(aws: Aws, manifest: Manifest, table: Table) -> Checks:
+    """Whether the table takes the export's items."""
+    return {
+        "table": lambda: check_table(manifest, table),
+        "item limits": lambda: check_item_limits(manifest, table),
+        "destination": lambda: check_emptiness(aws, table),
+        "point-in-time recovery": lambda: check_backups(
+            aws, table, "without it nothing brings back an item that an import replaced"
+        ),
+    }
+
+
+def new_table_checks(definition: Definition) -> Checks:
+    """The same of a table that --create-table will make."""
+    return {
+        "table": lambda: f"{definition.table} will be made, {definition.request()['BillingMode']}",
+        "item limits": lambda: "400 KB an item, and the types and sizes of all keys, are as in the source",
+        "destination": lambda: "a new table is empty",
+        "point-in-time recovery": lambda: "set after the load, as in the source",
+    }
+
+
+def check_table(manifest: Manifest, table: Table) -> str:
     """The table takes writes and has the key schema of the table that was exported."""
-    require_readable(table)
+    found = check_status(table)
     if manifest.table and key_of(manifest.table) != table.key:
         exported = ", ".join(map(str, key_of(manifest.table)))
         raise TableError(
@@ -21,6 +63,21 @@ def check_table(manifest: Manifest, table: Table) -> None:
             f"{exported} in the export.",
             "Import into a table with the same key attributes and types.",
         )
+    return found
+
+
+def check_emptiness(aws: Aws, table: Table) -> str:
+    """Whether the table holds items already, by a look at it: DescribeTable's count is six hours old."""
+    try:
+        page = aws.hasty_dynamodb.scan(TableName=table.name, Limit=1, Select="COUNT")
+    except (
+        ClientError,
+        BotoCoreError,
+    ):  # the permission is missing, or the table busy: a load goes on without
+        return f"about {table.item_count:,} items, by DescribeTable's count, which may be six hours old"
+    if page["Count"] or page.get("LastEvaluatedKey"):
+        return "the table holds items already; --on-existing says what happens to those with the same keys"
+    return "the table is empty"
 
 
 def check_shards(folder: S3Folder, manifest: Manifest) -> frozenset[str]:

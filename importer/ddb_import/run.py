@@ -14,7 +14,7 @@ from ddb_import.definition.create import Definition
 from ddb_import.definition.drift import Difference
 from ddb_import.load import Loaded, LoadTask, load_shards
 from ddb_import.options import ImportOptions
-from ddb_import.preflight import check_shards, check_table, interleave
+from ddb_import.preflight import check_shards, interleave, new_table_checks, state_checks, table_checks
 from ddb_import.rejects import load_rejects
 from ddb_import.state import REJECTS, folder_of, load_all, settle_plan
 from ddb_import.verify.result import VerifyResult
@@ -24,10 +24,11 @@ from ddb_shared.checkpoint import ShardCheckpoint
 from ddb_shared.errors import EXIT_REJECTS, AccessError, BucketError, ServiceError, StateError
 from ddb_shared.manifest import Manifest, Shard
 from ddb_shared.plan import seconds_for, write_units
+from ddb_shared.preflight import bucket_checks, require
 from ddb_shared.progress import Meter, announce, display
 from ddb_shared.start import outlived
-from ddb_shared.storage import Folder, S3Folder, parse_bucket_url
-from ddb_shared.table import Table, describe
+from ddb_shared.storage import Folder, S3Folder
+from ddb_shared.table import Table, describe, find
 from ddb_shared.workers import Serial, Stop
 
 
@@ -136,22 +137,18 @@ def resume_command(options: ImportOptions) -> str:
     return shlex.join(arguments)
 
 
-def export_folder(options: ImportOptions, aws: Aws) -> S3Folder:
-    """The export's folder, which may be given by a manifest in it."""
-    url = options.export
-    for name in (manifests.MANIFEST, manifests.AWS_SUMMARY):
-        url = url.removesuffix(name)
-    return S3Folder(aws.s3, *parse_bucket_url(url))
-
-
 def _prepare(options: ImportOptions, aws: Aws, stop: Stop) -> _Import:
-    """Everything that can be refused is, before the first write."""
-    export = export_folder(options, aws)
+    """Everything that can be refused is, before the first write; the probe is the last check before it."""
+    export = manifests.export_folder(aws.s3, options.export)
+    require(bucket_checks(aws, export))
     manifest = manifests.read(export)
     unproven = check_shards(export, manifest)
     definition = Definition(options.create, aws, manifest, options.table, stop) if options.create else None
+    place = state_checks(aws, export, manifest, options.state)
+    if definition and find(aws.dynamodb, options.table) is None:
+        require({**new_table_checks(definition), **place})
     table = definition.settle() if definition else describe(aws.dynamodb, options.table)
-    check_table(manifest, table)
+    require({**table_checks(aws, manifest, table), **place})
     folder = folder_of(aws.s3, export, manifest, table, options.state)
     return _Import(export, manifest, table, unproven, folder, definition)
 

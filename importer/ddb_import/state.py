@@ -35,12 +35,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     run: int = 1
 
 
-def folder_of(s3: Any, export: S3Folder, manifest: Manifest, table: Table, elsewhere: str | None) -> Folder:
-    """Where the state lies: in the export's folder, or below `elsewhere`, a URL or a local path."""
-    name = f"{table.account}.{table.region}.{table.name}/"
+def place_of(s3: Any, export: S3Folder, manifest: Manifest, elsewhere: str | None, table: str = "") -> Folder:
+    """Where the states of an export's imports lie: in its folder, or below `elsewhere`, a URL or a local path."""
     if elsewhere is None:
-        return export.below(f"import/{name}")
-    return open_folder(s3, f"{elsewhere.rstrip('/')}/{manifest.export_id}/{name}")
+        return export.below(f"import/{table}")
+    return open_folder(s3, f"{elsewhere.rstrip('/')}/{manifest.export_id}/{table}")
+
+
+def folder_of(s3: Any, export: S3Folder, manifest: Manifest, table: Table, elsewhere: str | None) -> Folder:
+    """Where the state of the import into one table lies."""
+    return place_of(s3, export, manifest, elsewhere, f"{table.account}.{table.region}.{table.name}/")
 
 
 def settle_plan(folder: Folder, manifest: Manifest, table: Table, on_existing: str, *, restart: bool) -> Plan:

@@ -17,6 +17,7 @@ from botocore.parsers import ResponseParserError
 
 from ddb_shared.errors import EXPIRED_CODES, explained
 from ddb_shared.login import Login, LoginOptions, SessionKeys
+from ddb_shared.permissions import Side, act_for
 from ddb_shared.retry import patiently
 from ddb_shared.signer import Keys
 
@@ -35,7 +36,8 @@ _RENEWALS: Final = 3
 class AwsOptions:
     """How to reach AWS: the options that all commands share.
 
-    `acl` and `kms_key_id` are for every object that is written; `mfa_keys` are what `mfa_serial` led to.
+    `acl` and `kms_key_id` are for every object that is written; `mfa_keys` are what `mfa_serial` led to; `side` is whose
+    policies have to allow what is done.
     """
 
     region: str | None = None
@@ -52,6 +54,7 @@ class AwsOptions:
     acl: str | None = None
     kms_key_id: str | None = None
     mfa_keys: SessionKeys | None = None
+    side: Side | None = None
 
 
 class Aws:
@@ -59,6 +62,8 @@ class Aws:
 
     def __init__(self, options: AwsOptions, login: Login | None = None) -> None:
         self.options = options
+        if options.side:
+            act_for(options.side, (*options.role_arns, *options.s3_role_arns))
         self.login = login or self._log_in(options.profile, options.role_arns)
         self.credentials = self.login.credentials
 
@@ -86,6 +91,11 @@ class Aws:
     def dynamodb(self) -> Any:
         """The control plane of DynamoDB."""
         return self.client("dynamodb", self.options.endpoint_url)
+
+    @cached_property
+    def hasty_dynamodb(self) -> Any:
+        """The same for what a run can do without: a table that throttles is not waited for."""
+        return self.client("dynamodb", self.options.endpoint_url, retries=_QUICK)
 
     @cached_property
     def autoscaling(self) -> Any:

@@ -41,8 +41,7 @@ class Clients:
 def read_settings(clients: Clients, table: Table) -> dict[str, Setting]:
     """Every setting of the table, by the names of `READS`; raises AccessError only for bad credentials."""
     with ThreadPoolExecutor(_READERS) as pool:
-        values = pool.map(lambda read: _read(read, clients, table), READS.values())
-        return dict(zip(READS, values, strict=True))
+        return dict(zip(READS, pool.map(lambda name: read_setting(clients, table, name), READS), strict=True))
 
 
 def unknown_settings(settings: Mapping[str, Setting]) -> dict[str, str]:
@@ -50,11 +49,11 @@ def unknown_settings(settings: Mapping[str, Setting]) -> dict[str, str]:
     return {name: setting.unknown for name, setting in settings.items() if setting.unknown}
 
 
-def _read(read: Read, clients: Clients, table: Table) -> Setting:
+def read_setting(clients: Clients, table: Table, name: str) -> Setting:
     """A setting, known or not. The autoscaling service may be out of reach of a private network: unknown as well."""
     with explained(f"read the settings of table {table.name}"):
         try:
-            return Setting(plain(read(clients, table)))
+            return Setting(plain(READS[name](clients, table)))
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code in EXPIRED_CODES | CREDENTIAL_CODES:

@@ -6,14 +6,14 @@ every shard it names is whole.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import secrets
 from typing import Any, Final
 
 import msgspec
 
+from ddb_shared import aws_manifest
+from ddb_shared.bucket import parse_bucket_url
 from ddb_shared.columns import Column
 from ddb_shared.definition import Setting
 from ddb_shared.errors import ExportError
@@ -21,8 +21,7 @@ from ddb_shared.storage import ConflictError, Folder, S3Folder
 
 FORMAT: Final = "ddb-transfer/1"
 MANIFEST: Final = "manifest.json"
-AWS_SUMMARY: Final = "manifest-summary.json"
-AWS_FILES: Final = "manifest-files.json"
+AWS_SUMMARY: Final = aws_manifest.SUMMARY
 STARTED: Final = "_started"
 DATA: Final = "data/"
 EXPORTS: Final = "AWSDynamoDB/"
@@ -100,28 +99,16 @@ class _Version(msgspec.Struct):
     format: str = ""
 
 
-class _AwsSummary(msgspec.Struct, rename="camel"):
-    version: str
-    table_arn: str
-    table_id: str
-    manifest_files_s3_key: str = msgspec.field(name="manifestFilesS3Key")
-    item_count: int
-    output_format: str
-    start_time: str = ""
-    end_time: str | None = None
-    export_type: str | None = None
-
-
-class _AwsFile(msgspec.Struct, rename="camel"):
-    item_count: int
-    md5_checksum: str = msgspec.field(name="md5Checksum")
-    data_file_s3_key: str = msgspec.field(name="dataFileS3Key")
-    etag: str = ""
-
-
 def new_export_id(epoch_seconds: float) -> str:
     """An id in AWS's form: 14 digits of epoch milliseconds, a dash, 8 hexadecimal digits."""
     return f"{int(epoch_seconds * 1000):014d}-{secrets.token_hex(4)}"
+
+
+def export_folder(s3: Any, url: str) -> S3Folder:
+    """The folder of an export, which may be given by a manifest in it."""
+    for name in (MANIFEST, AWS_SUMMARY):
+        url = url.removesuffix(name)
+    return S3Folder(s3, *parse_bucket_url(url))
 
 
 def export_id_of(folder: S3Folder) -> str:
@@ -152,9 +139,9 @@ def read(folder: S3Folder) -> Manifest:
     stored = folder.read(MANIFEST)
     if stored is not None:
         return _checked(folder, _decode(folder, stored.data))
-    summary = folder.read(AWS_SUMMARY)
-    if summary is not None:
-        return _checked(folder, _read_aws(folder, summary.data))
+    export = aws_manifest.read(folder)
+    if export is not None:
+        return _checked(folder, _of_aws(export, export_id_of(folder)))
     if folder.read(STARTED) is not None:
         raise ExportError(
             f"The export {folder.url} is unfinished: it has no manifest.json yet.",
@@ -212,94 +199,41 @@ def shard_name(folder: S3Folder, shard: Shard) -> str:
 
 
 def write_aws(folder: S3Folder, manifest: Manifest, kms_key_id: str | None = None) -> None:
-    """Writes AWS's manifest-files.json and manifest-summary.json with their .md5 files.
-
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Output.html
-    """
-    files = b"".join(
-        msgspec.json.encode(
-            {
-                "itemCount": shard.items,
-                "md5Checksum": shard.md5,
-                "etag": shard.etag,
-                "dataFileS3Key": shard.key,
-            }
+    """Writes AWS's own manifests of this export beside ours."""
+    source = manifest.source
+    summary = aws_manifest.Summary(
+        version=aws_manifest.VERSION,
+        export_arn=f"{source.table_arn}/export/{manifest.export_id}",
+        start_time=manifest.started_at,
+        end_time=manifest.finished_at,
+        table_arn=source.table_arn,
+        table_id=source.table_id,
+        export_time=manifest.started_at,
+        s3_bucket=folder.bucket,
+        s3_prefix=folder.prefix.rpartition(EXPORTS)[0].rstrip("/") or None,
+        s3_sse_algorithm="KMS" if kms_key_id else "AES256",
+        s3_sse_kms_key_id=kms_key_id,
+        manifest_files_s3_key=folder.key(aws_manifest.FILES),
+        billed_size_bytes=int(manifest.table.get("TableSizeBytes", 0)),
+        item_count=manifest.items,
+        output_format=aws_manifest.JSON,
+    )
+    files = [
+        aws_manifest.File(
+            item_count=shard.items, md5_checksum=shard.md5, etag=shard.etag, data_file_s3_key=shard.key
         )
-        + b"\n"
         for shard in manifest.shards
-    )
-    _write_with_md5(folder, AWS_FILES, files)
-    _write_with_md5(
-        folder, AWS_SUMMARY, msgspec.json.encode(_aws_summary(folder, manifest, kms_key_id)) + b"\n"
-    )
+    ]
+    aws_manifest.write(folder, summary, files)
 
 
-def _aws_summary(folder: S3Folder, manifest: Manifest, kms_key_id: str | None) -> dict[str, Any]:
-    prefix = folder.prefix.rpartition(EXPORTS)[0].rstrip("/")
-    return {
-        "version": "2020-06-30",
-        "exportArn": f"{manifest.source.table_arn}/export/{manifest.export_id}",
-        "startTime": manifest.started_at,
-        "endTime": manifest.finished_at,
-        "tableArn": manifest.source.table_arn,
-        "tableId": manifest.source.table_id,
-        "exportTime": manifest.started_at,
-        "s3Bucket": folder.bucket,
-        "s3Prefix": prefix or None,
-        "s3SseAlgorithm": "KMS" if kms_key_id else "AES256",
-        "s3SseKmsKeyId": kms_key_id,
-        "manifestFilesS3Key": folder.key(AWS_FILES),
-        "billedSizeBytes": int(manifest.table.get("TableSizeBytes", 0)),
-        "itemCount": manifest.items,
-        "outputFormat": "DYNAMODB_JSON",
-    }
-
-
-def _write_with_md5(folder: Folder, name: str, data: bytes) -> None:
-    folder.write(name, data)
-    md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest())
-    folder.write(name.removesuffix(".json") + ".md5", md5)
-
-
-def _read_aws(folder: S3Folder, data: bytes) -> Manifest:
+def _of_aws(export: aws_manifest.AwsExport, export_id: str) -> Manifest:
     """A full export that AWS wrote, seen as one of ours."""
-    where = f"{folder.url}{AWS_SUMMARY}"
-    try:
-        summary = msgspec.json.decode(data, type=_AwsSummary)
-        if (
-            summary.output_format != "DYNAMODB_JSON"
-            or (summary.export_type or "FULL_EXPORT") != "FULL_EXPORT"
-        ):
-            raise ExportError(
-                f"{where} describes a {summary.export_type or 'FULL_EXPORT'} in {summary.output_format}.",
-                "Only full exports in DYNAMODB_JSON can be imported.",
-            )
-        listing = folder.read(AWS_FILES)
-        if listing is None:
-            raise ExportError(f"{folder.url}{AWS_FILES} is missing.", "Copy the whole export folder.")
-        files = [msgspec.json.decode(line, type=_AwsFile) for line in listing.data.splitlines()]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ExportError(f"{where} is damaged: {error}", "Export the table again.") from error
-    return _manifest_of_aws(summary, files, export_id_of(folder))
-
-
-def _manifest_of_aws(summary: _AwsSummary, files: list[_AwsFile], export_id: str) -> Manifest:
+    summary = export.summary
     arn = re.fullmatch(r"arn:[^:]+:dynamodb:([^:]+):(\d{12}):table/(.+)", summary.table_arn)
     if arn is None:
         raise ExportError(f"{AWS_SUMMARY} names no table: {summary.table_arn!r}.", "Export the table again.")
     region, account, table = arn.groups()
-    shards = [
-        Shard(
-            key=file.data_file_s3_key,
-            segment=number,
-            items=file.item_count,
-            bytes=-1,
-            stored_bytes=-1,
-            md5=file.md5_checksum,
-            etag=file.etag,
-        )
-        for number, file in enumerate(files)
-    ]
     return Manifest(
         format=FORMAT,
         export_id=export_id,
@@ -316,10 +250,26 @@ def _manifest_of_aws(summary: _AwsSummary, files: list[_AwsFile], export_id: str
         ),
         table={},
         options=Settings(
-            format="jsonl", compression="gzip", segments=len(files), shard_size=0, consistent_read=False
+            format="jsonl",
+            compression="gzip",
+            segments=len(export.files),
+            shard_size=0,
+            consistent_read=False,
         ),
         consumed_rcu=0.0,
         items=summary.item_count,
         bytes=-1,
-        shards=shards,
+        shards=[_shard_of_aws(number, file) for number, file in enumerate(export.files)],
+    )
+
+
+def _shard_of_aws(number: int, file: aws_manifest.File) -> Shard:
+    return Shard(
+        key=file.data_file_s3_key,
+        segment=number,
+        items=file.item_count,
+        bytes=-1,
+        stored_bytes=-1,
+        md5=file.md5_checksum,
+        etag=file.etag,
     )

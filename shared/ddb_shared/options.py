@@ -106,8 +106,8 @@ class Common:
         """The options that a later command needs to reach the same place."""
         arguments = []
         for field in dataclasses.fields(self.aws):
-            if field.name == "mfa_keys":
-                continue  # a secret, and of this run alone
+            if field.name in {"mfa_keys", "side"}:
+                continue  # no options: a secret of this run alone, and what the command itself decides
             value = getattr(self.aws, field.name)
             option = "--" + field.name.removesuffix("s" if isinstance(value, tuple) else "").replace("_", "-")
             values = value if isinstance(value, tuple) else (value,)
@@ -134,9 +134,10 @@ def common_options(command: Command) -> Command:
 
 
 def _collect(given: dict[str, Any]) -> Common:
-    logging.basicConfig(
-        level=given.pop("log_level").upper(), stream=sys.stderr, format="%(levelname)s %(message)s"
-    )
+    level = given.pop("log_level").upper()
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
+    if level != "DEBUG":  # it logs a traceback for a role that is refused, of which our own message says all
+        logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
     taken = {name: given.pop(name) for name in AwsOptions.__dataclass_fields__ if name in given}
     scheduler = given.pop("scheduler")
     slots = Cluster(scheduler).slots if scheduler else os.cpu_count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from typing import Final
 
@@ -27,12 +28,44 @@ _S3_ACTIONS: Final = {
     "GetBucketOwnershipControls": "s3:GetBucketOwnershipControls",
     "AssumeRole": "sts:AssumeRole",
 }
+# What S3 answers 403 for as well, without saying so.
+_ALSO: Final = {
+    "s3:PutObject": "with an ACL s3:PutObjectAcl, with a KMS key kms:GenerateDataKey and kms:Decrypt",
+    "s3:GetObject": "with a KMS key kms:Decrypt",
+}
 _OWNERS: Final = {
     "s3": "the bucket's policy (bucket_policy of ddb-policy)",
     "kms": "the key's policy (kms_key_statement of ddb-policy)",
-    "sts": "the role's trust policy (source_trust or destination_trust of ddb-policy)",
+    "sts": "the role's trust policy ({trust} of ddb-policy), and in the identity policy of {who}",
 }
-_IDENTITY: Final = "the identity policy of {who} (source_policy or destination_policy of ddb-policy)"
+_IDENTITY: Final = "the identity policy of {who} ({policy} of ddb-policy)"
+_BARE_WHO: Final = "the caller, whom the first line of this run names"
+
+
+class Side(enum.StrEnum):
+    """On which side of a move an identity acts; ddb-policy prints the policies of both."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+# For which sides this process acts, each with its roles: `Aws` says so, since only who calls can tell whose policy lacks
+# something. One side, but for `ddb-verify --tables`, which reads both tables.
+_acting: dict[Side, tuple[str, ...]] = {}
+
+
+def act_for(side: Side, role_arns: tuple[str, ...]) -> None:
+    """From now on this process acts for this side too, by these roles."""
+    _acting[side] = role_arns
+
+
+def sides_of(principal: str) -> list[Side]:
+    """The sides for which a principal may have called: the one whose role it is, or else all that this process acts for."""
+    session = principal.partition(":assumed-role/")[2].partition("/")[0]
+    by_role = [
+        side for side, roles in _acting.items() if session in {role.rpartition("/")[2] for role in roles}
+    ]
+    return (by_role if session else []) or list(_acting) or list(Side)
 
 
 def denied_action(message: str, operation: str) -> str:
@@ -45,18 +78,28 @@ def denied_remedy(message: str, operation: str) -> str:
     """Which action is missing on what, and the policy to change."""
     action = denied_action(message, operation)
     named = _NAMED.search(message)
-    resource = f" on {named['resource']}" if named and named["resource"] else ""
-    needed = f"The action {action} is not allowed{resource}. " if action else ""
-    who = named["principal"] if named else "the caller"
-    return needed + _policy(action, who, (named["reason"] or "") if named else "")
+    if named is None:
+        also = f" (and {_ALSO[action]})" if action in _ALSO else ""
+        needed = f"The action {action}{also} is not allowed. " if action else ""
+        return needed + _policy(action, _BARE_WHO, "")
+    resource = f" on {named['resource']}" if named["resource"] else ""
+    return f"The action {action} is not allowed{resource}. " + _policy(
+        action, named["principal"], named["reason"] or ""
+    )
 
 
 def _policy(action: str, who: str, reason: str) -> str:
-    identity, owner = _IDENTITY.format(who=who), _OWNERS.get(action.partition(":")[0])
+    sides = sides_of(who)
+    identity = _IDENTITY.format(who=who, policy=" or ".join(f"{side}_policy" for side in sides))
+    service = action.partition(":")[0]
+    trust = " or ".join(f"{side}_trust" for side in sides)
+    owner = _OWNERS.get(service, "").format(trust=trust, who=who)
     if "explicit deny" in reason:
         return f"A policy denies it: {reason}. Look there, and in {identity}."
-    if "identity-based" in reason or owner is None:
+    if not owner or ("identity-based" in reason and service != "sts"):
         return f"Allow it in {identity}."
-    if "resource-based" in reason:
+    if (
+        "resource-based" in reason or service == "sts"
+    ):  # what may assume a role is no concern of ddb-policy's documents
         return f"Allow it in {owner}."
     return f"Both sides must allow it: {identity}, and, where the accounts differ, {owner}."

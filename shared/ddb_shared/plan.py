@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
 import msgspec
 
-from ddb_shared.errors import EXIT_FAILED, TransferError
-from ddb_shared.storage import Folder
+from ddb_shared.errors import EXIT_FAILED
+from ddb_shared.preflight import Check
 from ddb_shared.table import Table
 
-# A probe is one small object of a fixed name, since the commands may not delete: each probe replaces the last one.
-PROBE: Final = "probe.json"
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 READ_UNIT_BYTES: Final = 4096
 WRITE_UNIT_BYTES: Final = 1024
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at before anything is done."""
-
-    name: str
-    ok: bool
-    found: str
+STANDARD: Final = "STANDARD"  # the table class whose prices are listed
 
 
 class Prices(msgspec.Struct, frozen=True, kw_only=True):
-    """List prices of on-demand units, in US dollars for a million of them, by region."""
+    """List prices in US dollars by region: of a million on-demand units, and of warming by one unit a second."""
 
     date: str
     source: str
@@ -64,44 +54,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return "\n".join(
             [
                 "Checks:",
-                *(
-                    f"  {'ok    ' if check.ok else 'FAILED'} {check.name}: {check.found}"
-                    for check in self.checks
-                ),
+                *(f"  {_line_of(check)}" for check in self.checks),
                 f"Items: {self.items:,}, bytes: {self.bytes:,}, parts: {self.parts:,}",
                 f"Capacity units: about {self.units:,.0f}; duration: {time}; cost: {cost}",
                 *(f"  {note}" for note in self.notes),
-                "Creates:",
-                *(f"  {line}" for line in self.creates),
+                *(f"Creates: {line}" for line in self.creates),
                 "Run it with:",
                 f"  {self.command}",
             ]
         )
 
 
-def run_checks(checks: Mapping[str, Callable[[], str]]) -> list[Check]:
-    """Makes every check, in order; one that raises a TransferError has failed."""
-    done = []
-    for name, check in checks.items():
-        try:
-            done.append(Check(name=name, ok=True, found=check()))
-        except TransferError as error:
-            done.append(Check(name=name, ok=False, found=str(error)))
-    return done
-
-
-def status_of(checks: Sequence[Check]) -> str:
-    """`planned`, or `refused` where a check failed."""
-    return "planned" if all(check.ok for check in checks) else "refused"
-
-
-def probe(folder: Folder) -> str:
-    """Writes a small object and reads it back."""
-    folder.write(PROBE, b"{}\n")
-    stored = folder.read(PROBE)
-    if stored is None or stored.data != b"{}\n":
-        raise TransferError(f"{folder.url}{PROBE} was written, but it cannot be read back.")
-    return f"{folder.url}{PROBE} written and read"
+def _line_of(check: Check) -> str:
+    found = check.found.replace("\n", "\n    ")
+    return f"{'ok    ' if check.ok else 'FAILED'} {check.name}: {found}"
 
 
 def read_units(size_bytes: int, *, consistent: bool) -> float:
@@ -134,7 +100,9 @@ def _rate_of(table: Table | None, kind: str) -> float:
     return float(table.read_units if kind == "Read" else table.write_units)
 
 
-def cost_of(units: float, region: str, *, on_demand: bool, kind: str) -> tuple[float | None, str]:
+def cost_of(
+    units: float, region: str, *, on_demand: bool, kind: str, table_class: str = STANDARD
+) -> tuple[float | None, str]:
     """List price of so many on-demand units, and the line that says where it comes from."""
     if not on_demand:
         return (
@@ -143,12 +111,25 @@ def cost_of(units: float, region: str, *, on_demand: bool, kind: str) -> tuple[f
         )
     prices = load_prices()
     price: Any = prices.regions.get(region, {}).get(f"{kind.lower()}_million")
-    if price is None:
-        return None, f"The price in {region} is unknown here; see {prices.source}"
+    if price is None or table_class != STANDARD:
+        of_class = "" if table_class == STANDARD else f" of table class {table_class}"
+        return None, f"The price{of_class} in {region} is unknown here; see {prices.source}"
     return (
         units / 1e6 * price,
         f"At {price} USD a million units in {region}, list price of {prices.date} ({prices.source})",
     )
+
+
+def warming_note(units: int, region: str) -> str:
+    """What AWS charges once for warming a table, with its indexes, by so many write units a second above the ordinary."""
+    prices = load_prices()
+    price = prices.regions.get(region, {}).get("warm_write_unit")
+    cost = (
+        f"the price of one in {region} is unknown here; see {prices.source}"
+        if price is None
+        else f"{units * price:,.2f} USD at {price} USD for each, list price in {region} of {prices.date} ({prices.source})"
+    )
+    return f"Warming is charged once, for {units:,} write units a second above what the table and its indexes have anyway: {cost}"
 
 
 def load_prices() -> Prices:

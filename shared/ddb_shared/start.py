@@ -14,6 +14,7 @@ from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.errors import CREDENTIAL_CODES, UsageError, explained
 from ddb_shared.login import mfa_session
 from ddb_shared.options import Common
+from ddb_shared.permissions import Side
 from ddb_shared.progress import announce
 
 
@@ -39,19 +40,18 @@ class Identity:
         return "temporary credentials, nobody says until when" if self.is_temporary else "without an end"
 
 
-def log_in(
-    common: Common, *, own_bucket: bool, ask: Callable[[str], str] | None = None
-) -> tuple[Common, Aws]:
+def log_in(common: Common, side: Side, *, ask: Callable[[str], str] | None = None) -> tuple[Common, Aws]:
     """The options and clients that the run uses, with the identity told on stderr.
 
-    With `own_bucket` the bucket's owner is the caller's account unless --bucket-owner says otherwise. `ask` returns the
-    MFA code for a prompt.
+    The bucket is taken to be the destination's own: its owner is the caller's account there, unless --bucket-owner says
+    otherwise. `ask` returns the MFA code for a prompt.
     """
-    common = replace(common, aws=_with_mfa(common.aws, ask or _prompt))
+    common = replace(common, aws=_with_mfa(replace(common.aws, side=side), ask or _prompt))
     aws = Aws(common.aws)
     identity = identify(aws)
     announce(f"As {identity}.")
-    if own_bucket and identity.account and not common.aws.bucket_owner and aws.s3_login is aws.login:
+    own_bucket = side is Side.DESTINATION and aws.s3_login is aws.login
+    if own_bucket and identity.account and not common.aws.bucket_owner:
         common = replace(common, aws=replace(common.aws, bucket_owner=identity.account))
         aws = Aws(common.aws, aws.login)
     return common, aws

@@ -1,90 +1,38 @@
 """Folders in a bucket, or on a disk: where exports, checkpoints and rejects lie.
 
-A `Folder` is addressed by names relative to itself, so nothing that reads a name from a file can leave it.
+A `Folder` is addressed by names relative to itself, so nothing that reads a name from a file can leave it. This is the
+door to both kinds; what they have in common is in `folder`, the one on a disk in `local_folder`.
 """
 
 from __future__ import annotations
 
 import email.utils
-import hashlib
-import io
-import os
-import re
-import secrets
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol, cast
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO, Final, cast
 
 import smart_open.s3
 from botocore.exceptions import ClientError
 
-from ddb_shared.errors import BucketError, StateError, UsageError, explained
-from ddb_shared.permissions import denied_remedy
+from ddb_shared.bucket import NOT_FOUND, code_of, parse_bucket_url
+from ddb_shared.errors import BucketError, explained
+from ddb_shared.folder import PROBE, PROBE_DATA, ConflictError, Folder, Listed, Stored
+from ddb_shared.local_folder import LocalFolder
 from ddb_shared.retry import patiently
+
+__all__ = ["ConflictError", "Folder", "Listed", "LocalFolder", "S3Folder", "Stored", "open_folder"]
 
 # Each open upload buffers one part, so this bounds a worker's memory; 10,000 parts of it make 80 GB, and shards are
 # far smaller. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html: at least 5 MiB.
 PART_BYTES: Final = 8 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
-FULL_CONTROL: Final = "bucket-owner-full-control"
 
 # Our client is patient by itself. smart_open's own retries wait ten seconds each, for a NoSuchUpload too, which says that
 # an upload was completed by a request whose answer was lost.
 smart_open.s3.RETRY.exceptions, smart_open.s3.RETRY.client_error_codes = [], []
 
-_NOT_FOUND: Final = frozenset({"NoSuchKey", "404", "NotFound"})
 _CONFLICT: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A small object read whole. `age_seconds` is by the storage's own clock."""
-
-    data: bytes
-    etag: str
-    age_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One entry of a listing; `name` is relative to the folder, `size` in bytes."""
-
-    name: str
-    size: int
-    etag: str
-
-
-class ConflictError(StateError):
-    """A conditional write found another state than it asked for."""
-
-
-class Folder(Protocol):
-    """What reads and writes the files of one folder; names use `/` and stay below the folder."""
-
-    url: str
-
-    def read(self, name: str) -> Stored | None:
-        """The whole of a small file; None where there is none."""
-        ...
-
-    def write(self, name: str, data: bytes, *, replaces: str | None = None, new: bool = False) -> str:
-        """Replaces a file atomically and returns its ETag.
-
-        `new` demands that there is none yet, `replaces` that the present one has this ETag; raises ConflictError.
-        """
-        ...
-
-    def list(self, below: str = "") -> Iterator[Listed]:
-        """Every file whose name begins with `below`."""
-        ...
-
-    def open_read(self, name: str) -> BinaryIO:
-        """A stream over the file; breaks of the connection are mended below it."""
-        ...
 
 
 class S3Folder:
@@ -109,12 +57,12 @@ class S3Folder:
             try:
                 response, data = patiently(lambda: self._get(name))
             except ClientError as error:
-                if _code(error) in _NOT_FOUND:
+                if code_of(error) in NOT_FOUND:
                     return None
                 raise
         now = email.utils.parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
         age = (now - response["LastModified"]).total_seconds()
-        return Stored(data, response["ETag"], max(age, 0.0))
+        return Stored(data, response["ETag"], max(age, 0.0), _encryption(response))
 
     def write(self, name: str, data: bytes, *, replaces: str | None = None, new: bool = False) -> str:
         condition = {"IfNoneMatch": "*"} if new else {"IfMatch": replaces} if replaces else {}
@@ -124,7 +72,7 @@ class S3Folder:
                     Bucket=self.bucket, Key=self.key(name), Body=data, **condition
                 )
             except ClientError as error:
-                if _code(error) not in (_CONFLICT | _NOT_FOUND if replaces else _CONFLICT):
+                if code_of(error) not in (_CONFLICT | NOT_FOUND if replaces else _CONFLICT):
                     raise
                 # A network error may have hidden that an earlier try of this very request succeeded.
                 present = self.read(name)
@@ -138,6 +86,16 @@ class S3Folder:
     def _get(self, name: str) -> tuple[dict[str, Any], bytes]:
         response = self._client.get_object(Bucket=self.bucket, Key=self.key(name))
         return response, response["Body"].read()
+
+    def probe(self) -> str:
+        self.write(PROBE, PROBE_DATA)
+        stored = self.read(PROBE)
+        if stored is None or stored.data != PROBE_DATA:
+            raise BucketError(
+                f"{self.url}{PROBE} was written, but it cannot be read back.",
+                "Does something else write or delete in this folder?",
+            )
+        return self.url + PROBE
 
     def list(self, below: str = "") -> Iterator[Listed]:
         with explained(f"list {self.url}{below}"):
@@ -178,7 +136,7 @@ class S3Folder:
             try:
                 upload.close()
             except ClientError as error:
-                if _code(error) != "NoSuchUpload":
+                if code_of(error) != "NoSuchUpload":
                     raise
                 upload._upload_id = None  # noqa: SLF001 - else garbage collection would close it once more
 
@@ -188,7 +146,7 @@ class S3Folder:
             try:
                 upload.terminate()
             except ClientError as error:
-                if _code(error) != "NoSuchUpload":
+                if code_of(error) != "NoSuchUpload":
                     raise
                 upload._upload_id = None  # noqa: SLF001 - as above
 
@@ -216,61 +174,6 @@ class S3Folder:
         return aborted
 
 
-class LocalFolder:
-    """A folder on a disk, for import state where the destination may not write to the bucket."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.url = f"{path}/"
-
-    def read(self, name: str) -> Stored | None:
-        path = self._path / name
-        try:
-            data = path.read_bytes()
-            age = time.time() - path.stat().st_mtime
-        except FileNotFoundError:
-            return None
-        return Stored(data, _etag(data), max(age, 0.0))
-
-    def write(self, name: str, data: bytes, *, replaces: str | None = None, new: bool = False) -> str:
-        path = self._path / name
-        with explained(f"write {path}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            present = self.read(name)
-            if replaces and (present is None or present.etag != replaces):
-                raise ConflictError(f"{path} was changed by someone else in the meantime.")
-            draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-            _write_durably(draft, data)
-            if new:
-                _link_new(draft, path)
-            else:
-                draft.replace(path)
-        return _etag(data)
-
-    def list(self, below: str = "") -> Iterator[Listed]:
-        for path in sorted(self._path.rglob("*")):
-            name = path.relative_to(self._path).as_posix()
-            if path.is_file() and name.startswith(below) and not path.name.startswith("."):
-                yield Listed(name, path.stat().st_size, "")
-
-    def open_read(self, name: str) -> BinaryIO:
-        with explained(f"read {self._path / name}"):
-            return io.BufferedReader(io.FileIO(self._path / name))
-
-
-def parse_bucket_url(url: str) -> tuple[str, str]:
-    """Bucket and prefix of `s3://BUCKET[/PREFIX]`."""
-    parts = urlsplit(url)
-    if (
-        parts.scheme != "s3"
-        or not re.fullmatch(r"[a-z0-9A-Z]+[.\-\w]*[a-z0-9A-Z]+", parts.netloc)
-        or parts.query
-        or parts.fragment
-    ):
-        raise UsageError(f"{url!r} is not a place in a bucket.", "Write it as s3://BUCKET/PREFIX.")
-    return parts.netloc, parts.path.strip("/")
-
-
 def open_folder(client: Any, url: str) -> Folder:
     """The folder at `s3://…` or at a local path."""
     if url.startswith("s3://"):
@@ -278,69 +181,6 @@ def open_folder(client: Any, url: str) -> Folder:
     return LocalFolder(Path(url).expanduser().absolute())
 
 
-def check_bucket(client: Any, bucket: str, prefix: str = "") -> str:
-    """The bucket's region; raises BucketError where it is missing, forbidden or someone else's.
-
-    It lists what begins with `prefix`: policies may allow no more of the bucket than that.
-    """
-    remedy = (
-        "Check the name. The tool never creates a bucket: a name that anyone can take is not to be trusted."
-    )
-    with explained(f"use bucket {bucket}"):
-        try:
-            response = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
-        except ClientError as error:
-            if _code(error) in _NOT_FOUND | {"NoSuchBucket"}:
-                raise BucketError(f"Bucket {bucket} does not exist.", remedy) from error
-            if _code(error) in {"403", "AccessDenied"}:
-                said = error.response["Error"].get("Message", "")
-                raise BucketError(
-                    f"Bucket {bucket} is forbidden: s3:ListBucket was refused (HTTP 403): {said}",
-                    f"{denied_remedy(said, error.operation_name)}\nThe bucket's owner must be the one that "
-                    "--bucket-owner names.",
-                ) from error
-            raise
-    return str(response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
-
-
-def needed_acl(client: Any, bucket: str) -> str | None:
-    """The ACL with which the bucket's owner owns what another account writes; None where ACLs are off or nobody tells.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
-    """
-    try:
-        rules = client.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"].get("Rules", [])
-    except ClientError as error:
-        # a bucket without the setting is of before 2023: its writers own what they write
-        return FULL_CONTROL if _code(error) == "OwnershipControlsNotFoundError" else None
-    enforced = not rules or rules[0]["ObjectOwnership"] == "BucketOwnerEnforced"
-    return None if enforced else FULL_CONTROL
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _etag(data: bytes) -> str:
-    return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    """A file that survives a crash once this returns; a full disk leaves none behind."""
-    try:
-        with path.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def _link_new(draft: Path, path: Path) -> None:
-    try:
-        os.link(draft, path)
-    except FileExistsError as error:
-        raise ConflictError(f"{path} exists already.") from error
-    finally:
-        draft.unlink(missing_ok=True)
+def _encryption(response: dict[str, Any]) -> str:
+    """How S3 says that an object is encrypted: the algorithm, and the ARN of the KMS key if it has one."""
+    return " ".join(response[name] for name in ("ServerSideEncryption", "SSEKMSKeyId") if response.get(name))

@@ -52,6 +52,11 @@ class Table:
         """The global secondary indexes."""
         return [index["IndexName"] for index in self.definition.get("GlobalSecondaryIndexes", ())]
 
+    @property
+    def table_class(self) -> str:
+        """STANDARD unless DescribeTable says otherwise; another class has other prices."""
+        return str(self.definition.get("TableClassSummary", {}).get("TableClass", "STANDARD"))
+
     def describe_key(self) -> str:
         """The key schema in words."""
         return ", ".join(map(str, self.key))

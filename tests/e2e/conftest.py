@@ -16,7 +16,7 @@ from support.services import Endpoint
 def open_bucket(s3: Any, name: str) -> None:
     """Lets the source account write to a bucket of the destination, and read back what it wrote."""
     objects = ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
-    whole = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    whole = ["s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketOwnershipControls"]
     principal = {"AWS": f"arn:aws:iam::{SOURCE}:root"}
     statements = [
         {"Effect": "Allow", "Principal": principal, "Action": objects, "Resource": f"arn:aws:s3:::{name}/*"},

@@ -1,5 +1,6 @@
 """`--dry-run` checks everything, writes nothing but its probe, and prints the command that runs the plan."""
 
+import re
 import shlex
 from collections.abc import Callable
 
@@ -9,6 +10,12 @@ from support.environment import DESTINATION, SOURCE
 from support.services import Endpoint
 from support.tables import KeySpec, create_table, fill
 from support.varied import varied_items
+
+BUCKET_CHECKS = ["identity", "bucket owner", "region"]
+PLACE_CHECKS = ["write and read", "encryption"]
+EXPORT_CHECKS = [*BUCKET_CHECKS, "table", "point-in-time recovery", "object ownership", *PLACE_CHECKS]
+TABLE_CHECKS = ["table", "item limits", "destination", "point-in-time recovery"]
+IMPORT_CHECKS = [*BUCKET_CHECKS, "export", *TABLE_CHECKS, *PLACE_CHECKS]
 
 
 def keys(accounts: Accounts, aws: Endpoint, bucket: str) -> set[str]:
@@ -25,17 +32,47 @@ def test_plan_and_run_of_an_export_and_its_import(
     fill(accounts.dynamodb(aws, SOURCE), source, varied_items(50))
     plan = aws_mover.export(source, f"s3://{aws_mover.bucket}/moves", "--dry-run", "--max-rcu", 100).json()
     assert plan["status"] == "planned"
+    assert [check["name"] for check in plan["checks"]] == EXPORT_CHECKS
     assert {"moves/AWSDynamoDB/probe.json"} == keys(accounts, aws, aws_mover.bucket)
     assert plan["cost_usd"] is None  # the region's price is not in the list
     assert plan["seconds"] > 0
     export = aws_mover.export(*shlex.split(plan["command"])[1:]).json()["export"]
 
-    plan = aws_mover.load(export, copy, "--create-table", "--dry-run").json()
+    before = keys(accounts, aws, aws_mover.bucket)
+    create = (export, copy, "--create-table", "--warm-write-units", 10_000)
+    plan = aws_mover.load(*create, "--dry-run").json()
     assert (plan["status"], plan["items"]) == ("planned", 50)
+    assert [check["name"] for check in plan["checks"]] == IMPORT_CHECKS
+    key = export.removeprefix(f"s3://{aws_mover.bucket}/")
+    assert keys(accounts, aws, aws_mover.bucket) - before == {f"{key}import/probe.json"}
     assert f'"TableName":"{copy}"' in plan["creates"][0]
+    warming = "Warming is charged once, for 6,000 write units a second"
+    assert [warming in note and "unknown here" in note for note in plan["notes"]].count(True) == 1
     assert copy not in accounts.dynamodb(aws, DESTINATION).list_tables()["TableNames"]
-    done = aws_mover.load(*shlex.split(plan["command"])[1:]).json()
-    assert (done["status"], done["items_written"]) == ("complete", 50)
+    result = aws_mover.load(*shlex.split(plan["command"])[1:])
+    assert (result.json()["status"], result.json()["items_written"]) == ("complete", 50)
+    assert warming in result.stderr
+    plan = aws_mover.load(*create, "--dry-run").json()
+    found = {check["name"]: check["found"] for check in plan["checks"]}
+    assert list(found) == IMPORT_CHECKS
+    assert "holds items already" in found["destination"]
+
+
+def test_a_run_makes_the_checks_of_its_plan(
+    aws_mover: Mover, aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """In the same order, before it writes; the log tells what each found."""
+    source, copy = unique_name(), unique_name()
+    create_table(accounts.dynamodb(aws, SOURCE), source)
+    create_table(accounts.dynamodb(aws, DESTINATION), copy)
+    result = aws_mover.export(source, f"s3://{aws_mover.bucket}", "--log-level", "info")
+    assert logged(result.stderr) == EXPORT_CHECKS
+    imported = aws_mover.load(result.json()["export"], copy, "--log-level", "info")
+    assert logged(imported.stderr) == [name for name in IMPORT_CHECKS if name != "export"]
+
+
+def logged(stderr: str) -> list[str]:
+    return re.findall(r"^INFO check ([\w -]+):", stderr, re.MULTILINE)
 
 
 def test_every_failed_check_is_told(
@@ -56,7 +93,10 @@ def test_every_failed_check_is_told(
     )
     result = aws_mover.export(source, f"s3://{foreign}", "--dry-run", check=False)
     failed = {check["name"]: check["found"] for check in result.json()["checks"] if not check["ok"]}
-    assert (result.exit_code, list(failed)) == (1, ["bucket", "write and read"])
+    assert (result.exit_code, list(failed)) == (
+        1,
+        ["bucket owner", "region", "write and read", "encryption"],
+    )
 
 
 def test_a_key_must_be_an_arn(aws_mover: Mover) -> None:

@@ -104,6 +104,9 @@ def test_the_layout_is_aws_s_own(
         ].read()
         for entry in listed
     }
+    assert (
+        objects.pop("moves/AWSDynamoDB/probe.json") == b"{}\n"
+    )  # the only one outside of the export's folder
     manifest = json.loads(objects["manifest.json"])
     files = [json.loads(line) for line in objects["manifest-files.json"].splitlines()]
     summary = json.loads(objects["manifest-summary.json"])

@@ -5,9 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from botocore.stub import Stubber
 
-from ddb_import.preflight import check_shards, check_table, interleave
+from ddb_import.preflight import check_emptiness, check_shards, check_table, interleave
 from ddb_shared import manifest as manifests
+from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.errors import ShardError, TableError
 from ddb_shared.manifest import Manifest, Shard
 from ddb_shared.table import Table, from_description
@@ -59,6 +61,40 @@ def test_an_export_of_aws_has_no_key_to_compare() -> None:
     """Its manifest does not tell; the service refuses wrong items one by one."""
     _, manifest = export()
     check_table(msgspec.structs.replace(manifest, table={}), table(**with_key("other", "N")))
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ({"Count": 0}, "the table is empty"),
+        ({"Count": 1}, "holds items already"),
+        ({"Count": 0, "LastEvaluatedKey": {"id": {"S": "a"}}}, "holds items already"),
+    ],
+)
+def test_a_look_tells_whether_the_table_is_empty(
+    monkeypatch: pytest.MonkeyPatch, page: dict[str, Any], said: str
+) -> None:
+    """A page that is empty and has a next one is of a table that is not."""
+    aws = stubbed(monkeypatch)
+    with Stubber(aws.hasty_dynamodb) as stub:
+        stub.add_response("scan", page)
+        assert said in check_emptiness(aws, table())
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_a_look_that_is_refused_stops_nothing(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """What DescribeTable says is given, with its age."""
+    aws = stubbed(monkeypatch)
+    with Stubber(aws.hasty_dynamodb) as stub:
+        for _ in range(2):
+            stub.add_client_error("scan", code)
+        assert "about 3 items, by DescribeTable's count" in check_emptiness(aws, table())
+
+
+def stubbed(monkeypatch: pytest.MonkeyPatch) -> Aws:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    return Aws(AwsOptions(region="eu-west-1"))
 
 
 def test_a_missing_shard_is_named() -> None:

@@ -24,6 +24,7 @@ from ddb_shared.digest import BUCKETS
 from ddb_shared.errors import EXIT_DIFFERENT, AccessError, ShardError
 from ddb_shared.manifest import Shard
 from ddb_shared.options import Common
+from ddb_shared.permissions import Side
 from ddb_shared.progress import Style
 from ddb_shared.storage import LocalFolder
 from support.help import assert_help, outcome
@@ -85,8 +86,12 @@ def test_the_command_to_run_again() -> None:
 def test_another_profile_takes_no_role_of_the_first_one() -> None:
     """A source of its own profile is read by that profile alone; without one, by the same identity."""
     aws = AwsOptions(region="eu-west-1", profile="new", role_arns=("arn:new",), mfa_serial="device")
-    assert Source(table="S", profile="old").aws(aws) == AwsOptions(region="eu-west-1", profile="old")
-    assert Source(table="S", region="us-east-1").aws(aws) == dataclasses.replace(aws, region="us-east-1")
+    assert Source(table="S", profile="old").aws(aws) == AwsOptions(
+        region="eu-west-1", profile="old", side=Side.SOURCE
+    )
+    assert Source(table="S", region="us-east-1").aws(aws) == dataclasses.replace(
+        aws, region="us-east-1", side=Side.SOURCE
+    )
 
 
 def test_lines_that_are_no_items_stay_countable() -> None:

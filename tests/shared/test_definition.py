@@ -9,8 +9,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from ddb_shared import definition
-from ddb_shared.definition import READS, Clients, Setting, read_settings, unknown_settings
+from ddb_shared.definition import READS, Clients, Setting, read_setting, read_settings, unknown_settings
 from ddb_shared.errors import AccessError
 from ddb_shared.table import Table, describe, from_description
 from support.accounts import Accounts
@@ -105,9 +104,7 @@ def test_a_denied_setting_is_unknown() -> None:
     for _ in range(20):
         stub.add_client_error("describe_time_to_live", "AccessDeniedException", "no")
     with stub:
-        read = READS["time_to_live"]
-
-        setting = definition._read(read, Clients(client, None), TABLE)
+        setting = read_setting(Clients(client, None), TABLE, "time_to_live")
     assert setting == Setting(unknown="the permission DescribeTimeToLive is missing: no")
 
 
@@ -117,7 +114,7 @@ def test_bad_credentials_end_the_run() -> None:
     stub.add_client_error("describe_time_to_live", "ExpiredTokenException", "old")
 
     with stub, pytest.raises(AccessError):
-        definition._read(READS["time_to_live"], Clients(client, None), TABLE)
+        read_setting(Clients(client, None), TABLE, "time_to_live")
 
 
 def test_autoscaling_is_read_for_the_table_and_its_indexes() -> None:

@@ -51,6 +51,37 @@ def test_a_manifest_of_version_1_is_read_for_ever() -> None:
     assert ["0000-000000.json.gz", "0001-000000.json.gz"] == [shard.name for shard in manifest.shards]
 
 
+def test_a_manifest_without_what_came_later_is_read() -> None:
+    """Settings of the table, Parquet's columns and ETags were added within the version: what is absent is unknown."""
+    older = json.loads(our_export().files["manifest.json"])
+    older.pop("settings", None)
+    older["options"].pop("columns", None)
+    for shard in older["shards"]:
+        shard.pop("etag", None)
+        shard.pop("sha256", None)
+    folder = our_export()
+    folder.files["manifest.json"] = json.dumps(older).encode()
+    manifest = manifests.read(folder)
+    assert (manifest.settings, manifest.options.columns) == ({}, [])
+    assert {(shard.etag, shard.sha256) for shard in manifest.shards} == {("", "")}
+
+
+def test_members_of_a_later_release_are_passed_over() -> None:
+    """Additions keep the version; a change that a reader must know makes a new one."""
+    assert manifests.read(changed(invented_later={"x": 1})) == manifests.read(our_export())
+
+
+@pytest.mark.parametrize("member", ["options", "source", "table", "shards", "items"])
+def test_a_manifest_that_lacks_a_member_is_damaged(member: str) -> None:
+    """The message names the member."""
+    folder = our_export()
+    document = json.loads(folder.files["manifest.json"])
+    del document[member]
+    folder.files["manifest.json"] = json.dumps(document).encode()
+    with pytest.raises(ExportError, match=f"damaged: .*`{member}`"):
+        manifests.read(folder)
+
+
 @pytest.mark.parametrize("export", [our_export, aws_export])
 def test_the_samples_are_true(export: Any) -> None:
     """Every shard that a sample names is there, with its items and its checksum."""

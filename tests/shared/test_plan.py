@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ddb_shared.plan import cost_of, load_prices, read_units, seconds_for, write_units
+from ddb_shared.plan import Prices, cost_of, load_prices, read_units, seconds_for, warming_note, write_units
 from ddb_shared.table import Table, from_description
 
 
@@ -62,6 +62,21 @@ def test_cost_is_the_list_price_or_unknown() -> None:
     assert unknown is None
     assert "mars-north-1" in why
     assert cost_of(2e6, "us-east-1", on_demand=False, kind="Write")[0] == 0.0
+    rare = cost_of(2e6, "us-east-1", on_demand=True, kind="Write", table_class="STANDARD_INFREQUENT_ACCESS")
+    assert (rare[0], "of table class STANDARD_INFREQUENT_ACCESS" in rare[1]) == (None, True)
+
+
+def test_warming_is_priced_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is charged for is counted in any case, and where the price stands is said."""
+    note = warming_note(6_000, "us-east-1")
+    assert "charged once, for 6,000 write units a second" in note
+    assert "unknown here; see https://aws.amazon.com/" in note
+    known = Prices(
+        date="2026-01-01", source="https://x", note="", regions={"us-east-1": {"warm_write_unit": 0.5}}
+    )
+    monkeypatch.setattr("ddb_shared.plan.load_prices", lambda: known)
+    assert "3,000.00 USD at 0.5 USD for each" in warming_note(6_000, "us-east-1")
+    assert "unknown here" in warming_note(6_000, "eu-west-1")
 
 
 def test_the_price_list_is_dated() -> None:

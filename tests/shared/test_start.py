@@ -11,6 +11,7 @@ import pytest
 from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.login import SessionKeys
 from ddb_shared.options import Common
+from ddb_shared.permissions import Side
 from ddb_shared.progress import Style
 from ddb_shared.start import identify, log_in, outlived
 from support.accounts import Accounts
@@ -35,11 +36,11 @@ def common(options: AwsOptions) -> Common:
 
 def test_who_and_which_account(options: AwsOptions, capsys: pytest.CaptureFixture[str]) -> None:
     """Told on stderr; the bucket is expected to be the caller's own only where that is asked for."""
-    same, _ = log_in(common(options), own_bucket=False)
+    same, _ = log_in(common(options), Side.SOURCE)
     assert same.aws.bucket_owner is None
-    own, aws = log_in(common(options), own_bucket=True)
+    own, aws = log_in(common(options), Side.DESTINATION)
     assert own.aws.bucket_owner == aws.options.bucket_owner == SOURCE
-    named, _ = log_in(common(replace(options, bucket_owner=DESTINATION)), own_bucket=True)
+    named, _ = log_in(common(replace(options, bucket_owner=DESTINATION)), Side.DESTINATION)
     assert named.aws.bucket_owner == DESTINATION
     told = capsys.readouterr()
     assert f"in account {SOURCE}, without an end" in told.err
@@ -76,7 +77,7 @@ def test_mfa_is_asked_for_once_and_reaches_the_workers(
         return "123456"
 
     serial = f"arn:aws:iam::{SOURCE}:mfa/phone"
-    after, _ = log_in(common(replace(options, mfa_serial=serial)), own_bucket=False, ask=ask)
+    after, _ = log_in(common(replace(options, mfa_serial=serial)), Side.SOURCE, ask=ask)
     worker = Aws(pickle.loads(pickle.dumps(after.aws)))
     assert worker.credentials.access_key == after.aws.mfa_keys.access_key  # type: ignore[union-attr]
     assert asked == [f"MFA code for {serial}"]

@@ -9,6 +9,7 @@ import pytest
 import smart_open.s3
 
 from ddb_shared.aws import Aws, AwsOptions
+from ddb_shared.bucket import check_bucket, parse_bucket_url
 from ddb_shared.errors import BucketError, UsageError
 from ddb_shared.storage import (
     PART_BYTES,
@@ -16,9 +17,7 @@ from ddb_shared.storage import (
     Folder,
     LocalFolder,
     S3Folder,
-    check_bucket,
     open_folder,
-    parse_bucket_url,
 )
 from support.accounts import Accounts
 from support.environment import DESTINATION, REGION, SOURCE
@@ -216,11 +215,13 @@ class TestCheckBucket:
         assert "never creates a bucket" in caught.value.remedy
 
     def test_one_of_another_account(self, aws: Endpoint, accounts: Accounts, bucket: str) -> None:
-        """The action that is missing is named, and whose policies have to allow it."""
+        """The action that is missing is named, whose policies have to allow it, and the owner that was expected."""
         with pytest.raises(BucketError, match=rf"Bucket {bucket} is forbidden: s3:ListBucket") as caught:
             check_bucket(accounts.s3(aws, DESTINATION), bucket)
-        assert "policy" in caught.value.remedy
-        assert "--bucket-owner" in caught.value.remedy
+        assert "bucket_policy" in caught.value.remedy
+        with pytest.raises(BucketError, match=f"or account {SOURCE} does not own it") as caught:
+            check_bucket(accounts.s3(aws, DESTINATION), bucket, owner=SOURCE)
+        assert "--bucket-owner is wrong, or the bucket is a stranger's" in caught.value.remedy
 
     def test_one_that_may_be_listed_below_a_prefix_only(
         self, aws: Endpoint, accounts: Accounts, bucket: str
@@ -311,7 +312,7 @@ def test_a_local_write_that_fails_leaves_the_old_file_and_no_draft(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ddb_shared.storage.os.fsync", full)
+    monkeypatch.setattr("ddb_shared.local_folder.os.fsync", full)
     with pytest.raises(Exception, match="No space left on device") as caught:
         folder.write("a", b"new")
     assert str(tmp_path / "a") in str(caught.value)

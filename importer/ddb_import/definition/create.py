@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ddb_import.definition.create_request import create_request
+from ddb_import.definition.create_request import create_request, warmed_units
 from ddb_import.definition.drift import Difference, drift, is_compatible, missing
 from ddb_import.definition.form import Form, form_of
 from ddb_import.definition.steps import APPLIED, STEPS, Target, wait_active
@@ -16,6 +16,7 @@ from ddb_shared.aws import Aws
 from ddb_shared.definition import Clients, read_settings
 from ddb_shared.errors import ExportError, TableError, TransferError, UsageError, explained
 from ddb_shared.manifest import Manifest
+from ddb_shared.plan import warming_note
 from ddb_shared.progress import announce
 from ddb_shared.table import Table, describe, find
 from ddb_shared.workers import Stop
@@ -135,6 +136,8 @@ class Definition:
     def _create(self) -> Table:
         request = self.request()
         announce(f"Creating table {self.table} ({request['BillingMode']}) in {self.aws.region} …")
+        if units := warmed_units(request):
+            announce(warming_note(units, self.aws.region))
         with explained(f"create table {self.table}"):
             self.aws.dynamodb.create_table(**request)
         return self._waited(self.table)

@@ -6,10 +6,14 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ddb_import.definition.form import PROVISIONED, Values, kind_of
 from ddb_import.definition.wanted import AWS_KEY
+
+# What a new on-demand table takes at once, and each of its global indexes:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/warm-throughput-scenarios.html
+NEW_TABLE_WRITE_UNITS: Final = 4_000
 
 
 def create_request(
@@ -43,6 +47,26 @@ def create_request(
     if "table_class" in wanted:
         request["TableClass"] = wanted["table_class"]
     return request
+
+
+def warmed_units(request: Mapping[str, Any]) -> int:
+    """Write units a second by which a CreateTable request warms the table and its indexes above what they have anyway."""
+    return sum(
+        max(0, place["WarmThroughput"]["WriteUnitsPerSecond"] - _ordinary_units(place))
+        for place in (request, *request.get("GlobalSecondaryIndexes", ()))
+        if "WarmThroughput" in place
+    )
+
+
+def write_rate(request: Mapping[str, Any]) -> int:
+    """Write units a second that the table of a CreateTable request takes at once."""
+    warm = request.get("WarmThroughput", {}).get("WriteUnitsPerSecond", 0)
+    provisioned = request.get("ProvisionedThroughput", {}).get("WriteCapacityUnits")
+    return int(provisioned or max(warm, NEW_TABLE_WRITE_UNITS))
+
+
+def _ordinary_units(place: Mapping[str, Any]) -> int:
+    return int(place.get("ProvisionedThroughput", {}).get("WriteCapacityUnits", NEW_TABLE_WRITE_UNITS))
 
 
 def key_schema(key: list[list[str]]) -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ from ddb_import.verify.result import incomplete
 from ddb_import.verify.run import run_verify
 from ddb_shared.errors import EXIT_CODES, TransferError, UsageError
 from ddb_shared.options import Capacity, Common, common_options, print_result, run
+from ddb_shared.permissions import Side
 from ddb_shared.start import log_in
 from ddb_shared.times import now_text
 from ddb_shared.workers import stop_on_signals
@@ -76,7 +77,7 @@ def command(common: Common, **given: Any) -> None:
     options = _parse(common, given)
     with stop_on_signals() as stop:
         try:
-            common, aws = log_in(common, own_bucket=True)
+            common, aws = log_in(common, Side.DESTINATION)
             options = dataclasses.replace(options, common=common)
             result = run_verify(options, aws, stop, ask=ask)
         except UsageError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ddb_shared.aws import AwsOptions
 from ddb_shared.options import Common
+from ddb_shared.permissions import Side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,10 @@ class Source:
                 other, profile=self.profile, role_arns=(), mfa_serial=None, mfa_keys=None
             )
         return dataclasses.replace(
-            other, region=self.region or other.region, role_arns=self.role_arns or other.role_arns
+            other,
+            region=self.region or other.region,
+            role_arns=self.role_arns or other.role_arns,
+            side=Side.SOURCE,
         )
 
     @property

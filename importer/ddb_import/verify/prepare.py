@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from ddb_import.preflight import check_shards, check_table, interleave
+from ddb_import.preflight import check_shards, check_table, interleave, state_checks
 from ddb_import.state import folder_of
 from ddb_import.verify.confirm import Lookup
 from ddb_import.verify.options import Source, VerifyOptions
@@ -13,8 +12,10 @@ from ddb_import.verify.sides import ExportSide, Side, whole_table
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.errors import TableError
-from ddb_shared.storage import Folder, S3Folder, open_folder, parse_bucket_url
-from ddb_shared.table import Table, describe, require_readable
+from ddb_shared.preflight import bucket_checks, check_probe, require
+from ddb_shared.preflight import check_table as check_status
+from ddb_shared.storage import Folder, open_folder
+from ddb_shared.table import Table, describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +33,17 @@ class Comparison:
 
 
 def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
-    """Looks at both sides; raises what forbids a comparison."""
-    table = describe(aws.dynamodb, options.table)
-    require_readable(table)
-    right = whole_table(options.common.aws, table, name_of(table, options.table), options.max_rcu)
-    lookup = _lookup(options.common.aws, table, right.table, options.max_rcu)
+    """Looks at both sides, and at the place of the report; raises what forbids a comparison."""
     if options.source is not None:
-        return _with_source(options, options.source, table=table, right=right, lookup=lookup, s3=aws.s3)
-    url = options.export or ""
-    for name in (manifests.MANIFEST, manifests.AWS_SUMMARY):
-        url = url.removesuffix(name)
-    export = S3Folder(aws.s3, *parse_bucket_url(url))
+        return _with_source(options, options.source, aws)
+    export = manifests.export_folder(aws.s3, options.export or "")
+    require(bucket_checks(aws, export))
     manifest = manifests.read(export)
-    check_table(manifest, table)
+    table = describe(aws.dynamodb, options.table)
     unproven = check_shards(export, manifest)
+    require(
+        {"table": lambda: check_table(manifest, table), **state_checks(aws, export, manifest, options.state)}
+    )
     left = ExportSide(
         aws=options.common.aws,
         bucket=export.bucket,
@@ -53,42 +51,54 @@ def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
         shards=tuple(interleave(manifest.shards)),
         unproven=unproven,
     )
+    right = whole_table(options.common.aws, table, name_of(table, options.table), options.max_rcu)
     return Comparison(
         left=left,
         right=right,
         left_name=export.url,
         table=table,
         items=manifest.items,
-        lookup=lookup,
+        lookup=_lookup(options.common.aws, table, right.table, options.max_rcu),
         source_lookup=None,
         folder=folder_of(aws.s3, export, manifest, table, options.state),
     )
 
 
-def _with_source(
-    options: VerifyOptions, given: Source, *, table: Table, right: Side, lookup: Lookup, s3: Any
-) -> Comparison:
+def _with_source(options: VerifyOptions, given: Source, aws: Aws) -> Comparison:
+    """A comparison with another table, whose report lies below --state or the current folder."""
     source_aws = given.aws(options.common.aws)
-    source = describe(Aws(source_aws).dynamodb, given.table)
-    require_readable(source)
-    if source.key != table.key:
-        raise TableError(
-            f"The tables have different key schemas: {source.describe_key()} in {source.arn}, "
-            f"{table.describe_key()} in {table.arn}.",
-            "Compare tables with the same key attributes and types.",
-        )
-    left = whole_table(source_aws, source, name_of(source, given.table), options.max_rcu)
+    source, table = describe(Aws(source_aws).dynamodb, given.table), describe(aws.dynamodb, options.table)
     state = (options.state or ".").rstrip("/")
+    require(
+        {
+            "identity": aws.identity,
+            "tables": lambda: _check_tables(source, table),
+            "write and read": lambda: check_probe(open_folder(aws.s3, state)),
+        }
+    )
+    left = whole_table(source_aws, source, name_of(source, given.table), options.max_rcu)
+    right = whole_table(options.common.aws, table, name_of(table, options.table), options.max_rcu)
     return Comparison(
         left=left,
         right=right,
         left_name=source.arn,
         table=table,
         items=source.item_count or None,
-        lookup=lookup,
+        lookup=_lookup(options.common.aws, table, right.table, options.max_rcu),
         source_lookup=_lookup(source_aws, source, left.table, options.max_rcu),
-        folder=open_folder(s3, f"{state}/{table.account}.{table.region}.{table.name}"),
+        folder=open_folder(aws.s3, f"{state}/{table.account}.{table.region}.{table.name}"),
     )
+
+
+def _check_tables(source: Table, table: Table) -> str:
+    """Both can be read, and have the same key."""
+    if source.key != table.key:
+        raise TableError(
+            f"The tables have different key schemas: {source.describe_key()} in {source.arn}, "
+            f"{table.describe_key()} in {table.arn}.",
+            "Compare tables with the same key attributes and types.",
+        )
+    return f"{check_status(source)}; {check_status(table)}"
 
 
 def name_of(table: Table, given: str) -> str:

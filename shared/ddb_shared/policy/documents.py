@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ddb_shared.bucket import FULL_CONTROL
 from ddb_shared.manifest import EXPORTS
 
 Document = dict[str, Any]
@@ -36,9 +37,11 @@ READ_SCALING: Final = (
     "application-autoscaling:DescribeScheduledActions",
 )
 READ_TABLE: Final = ("dynamodb:DescribeTable", "dynamodb:Scan")
+# `ddb-verify --tables` reads again, consistently, what differs from a table of the source.
+COMPARE: Final = ("dynamodb:BatchGetItem",)
 LOAD: Final = ("dynamodb:DescribeTable", "dynamodb:BatchWriteItem")
 SKIP_EXISTING: Final = ("dynamodb:PutItem",)
-VERIFY: Final = ("dynamodb:Scan", "dynamodb:BatchGetItem")
+VERIFY: Final = ("dynamodb:Scan", *COMPARE)
 CREATE: Final = (
     "dynamodb:CreateTable",
     "dynamodb:UpdateTable",
@@ -54,6 +57,8 @@ SET_SCALING: Final = (
     "application-autoscaling:PutScheduledAction",
 )
 WRITE_OBJECTS: Final = ("s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload")
+# Unfinished uploads, to abort them; the ownership setting, which decides whether objects need an ACL.
+LOOK_AT_BUCKET: Final = ("s3:ListBucketMultipartUploads", "s3:GetBucketOwnershipControls")
 _SCALING_ROLE: Final = "dynamodb.application-autoscaling.amazonaws.com"
 
 
@@ -124,7 +129,7 @@ def source_policy(names: Names) -> Document:
     """The identity policy of the exporter's role."""
     arns = names.table_arns(names.source_account, names.table)
     return _document(
-        _allow("ReadTable", READ_TABLE, arns[:1]),
+        _allow("ReadTable", (*READ_TABLE, *COMPARE), arns[:1]),
         _allow("ReadTableSettings", READ_SETTINGS, arns),
         _allow("ReadAutoscaling", READ_SCALING, ["*"]),
         *_push(names),
@@ -216,11 +221,14 @@ def lifecycle(names: Names) -> Document:
 
 def _push(names: Names) -> list[Document]:
     """What the exporter does with the bucket. It reads back what it wrote, and never deletes."""
+    objects = [f"{names.bucket_arn}/{names.exports}*"]
+    own_acl = {"Condition": {"StringEquals": {"s3:x-amz-acl": FULL_CONTROL}}}
     return [
-        _allow("WriteExports", WRITE_OBJECTS, [f"{names.bucket_arn}/{names.exports}*"]),
+        _allow("WriteExports", WRITE_OBJECTS, objects),
+        _allow("GiveToBucketOwner", ["s3:PutObjectAcl"], objects) | own_acl,
         _list_bucket(names),
-        # this action knows no condition on the prefix
-        _allow("FindUnfinishedUploads", ["s3:ListBucketMultipartUploads"], [names.bucket_arn]),
+        # these actions know no condition on the prefix
+        _allow("LookAtBucket", LOOK_AT_BUCKET, [names.bucket_arn]),
     ]
 
 

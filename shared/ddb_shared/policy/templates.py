@@ -16,22 +16,11 @@ def cloudformation(names: Names) -> str:
     CloudFormation can't add rules to a bucket that exists already: MakeBucket=yes makes it, with them.
     """
     made = documents(names)
+    unbound = {"Lifecycle": made["lifecycle"], "KmsKeyPolicy": made["kms_key_statement"]}
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "ddb-transfer: roles and policies for moving a DynamoDB table between two accounts",
-        "Parameters": {
-            "Side": {
-                "Type": "String",
-                "AllowedValues": list(_SIDES),
-                "Description": "Which account this is",
-            },
-            "MakeBucket": {
-                "Type": "String",
-                "AllowedValues": ["yes", "no"],
-                "Default": "no",
-                "Description": "Make the bucket too, with its lifecycle rules (destination only)",
-            },
-        },
+        "Parameters": _PARAMETERS,
         "Conditions": {
             "IsSource": _equals("Side", "source"),
             "IsDestination": _equals("Side", "destination"),
@@ -41,20 +30,22 @@ def cloudformation(names: Names) -> str:
             "ExporterRole": _role(names, made, "source"),
             "ImporterRole": _role(names, made, "destination"),
             "Bucket": _bucket(names, made["lifecycle"] or {}),
-            "BucketPolicy": {
-                "Type": "AWS::S3::BucketPolicy",
-                "Condition": "IsDestination",
-                "Properties": {
-                    "Bucket": {"Fn::If": ["IsNewBucket", {"Ref": "Bucket"}, names.bucket]},
-                    "PolicyDocument": made["bucket_policy"],
-                },
-            },
+            "BucketPolicy": _bucket_policy(names, made["bucket_policy"] or {}),
         },
-        "Metadata": {"Lifecycle": made["lifecycle"]},
+        "Metadata": {name: document for name, document in unbound.items() if document},
     }
-    if made["kms_key_statement"]:
-        template["Metadata"] = {"Lifecycle": made["lifecycle"], "KmsKeyPolicy": made["kms_key_statement"]}
     return json.dumps(template, indent=2)
+
+
+_PARAMETERS: Final = {
+    "Side": {"Type": "String", "AllowedValues": list(_SIDES), "Description": "Which account this is"},
+    "MakeBucket": {
+        "Type": "String",
+        "AllowedValues": ["yes", "no"],
+        "Default": "no",
+        "Description": "Make the bucket too, with its lifecycle rules (destination only)",
+    },
+}
 
 
 def _equals(parameter: str, value: str) -> Document:
@@ -80,11 +71,21 @@ def _name_and_path(role_arn: str) -> tuple[str, str]:
     return name, f"{path}/"
 
 
+def _bucket_policy(names: Names, policy: Document) -> Document:
+    return {
+        "Type": "AWS::S3::BucketPolicy",
+        "Condition": "IsDestination",
+        "Properties": {
+            "Bucket": {"Fn::If": ["IsNewBucket", {"Ref": "Bucket"}, names.bucket]},
+            "PolicyDocument": policy,
+        },
+    }
+
+
 def _bucket(names: Names, lifecycle: Document) -> Document:
-    abort, expire = lifecycle["Rules"]
-    where = {"Status": "Enabled", "Prefix": names.exports}
     key = {"KMSMasterKeyID": names.kms_key_arn} if names.kms_key_arn else {}
     encryption = {"SSEAlgorithm": "aws:kms" if key else "AES256", **key}
+    closed = ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"]
     return {
         "Type": "AWS::S3::Bucket",
         "Condition": "IsNewBucket",
@@ -93,24 +94,24 @@ def _bucket(names: Names, lifecycle: Document) -> Document:
         "Properties": {
             "BucketName": names.bucket,
             "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
-            "PublicAccessBlockConfiguration": dict.fromkeys(
-                ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"], True
-            ),
+            "PublicAccessBlockConfiguration": dict.fromkeys(closed, True),
             "BucketEncryption": {
                 "ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": encryption}]
             },
-            "LifecycleConfiguration": {
-                "Rules": [
-                    {
-                        "Id": abort["ID"],
-                        **where,
-                        "AbortIncompleteMultipartUpload": abort["AbortIncompleteMultipartUpload"],
-                    },
-                    {"Id": expire["ID"], **where, "ExpirationInDays": expire["Expiration"]["Days"]},
-                ]
-            },
+            "LifecycleConfiguration": {"Rules": _rules(names, lifecycle)},
         },
     }
+
+
+def _rules(names: Names, lifecycle: Document) -> list[Document]:
+    """The lifecycle rules in CloudFormation's spelling, which is not S3's."""
+    abort, expire = lifecycle["Rules"]
+    where = {"Status": "Enabled", "Prefix": names.exports}
+    uploads = "AbortIncompleteMultipartUpload"
+    return [
+        {"Id": abort["ID"], **where, uploads: abort[uploads]},
+        {"Id": expire["ID"], **where, "ExpirationInDays": expire["Expiration"]["Days"]},
+    ]
 
 
 def terraform(names: Names) -> str:

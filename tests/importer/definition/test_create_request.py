@@ -9,7 +9,7 @@ from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_import.definition.create_request import create_request
+from ddb_import.definition.create_request import create_request, warmed_units, write_rate
 from ddb_import.definition.form import Form, form_of, kind_of
 from ddb_import.definition.wanted import AWS_KEY, wanted_form
 from ddb_shared.definition import Setting
@@ -167,6 +167,27 @@ def test_what_is_set_after_the_load_is_not_in_the_request() -> None:
     assert not {"StreamSpecification", "DeletionProtectionEnabled", "Tags"} & made.keys()
     assert made["TableClass"] == "STANDARD_INFREQUENT_ACCESS"
     assert made["WarmThroughput"] == {"WriteUnitsPerSecond": 12_000}
+
+
+@pytest.mark.parametrize(("billing", "expected"), [({}, 9_994 + 9_993), (ON_DEMAND, 6_000 + 6_000)])
+def test_what_warming_is_charged_for(billing: dict[str, Any], expected: int) -> None:
+    """The units above what the table and each of its indexes have anyway: their own, or 4,000 on demand."""
+    index = {
+        "IndexName": "by-pk",
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+        "ProvisionedThroughput": {"ReadCapacityUnits": 7, "WriteCapacityUnits": 7},
+    }
+    table = described(GlobalSecondaryIndexes=[index], **billing)
+    assert warmed_units(request(table, warm_write_units=10_000)) == expected
+    assert warmed_units(request(table)) == 0
+
+
+def test_what_a_new_table_takes_at_once() -> None:
+    """What is provisioned; on demand 4,000 write units a second, or what it is warmed to."""
+    assert write_rate(request(described())) == 6
+    assert write_rate(request(described(**ON_DEMAND))) == 4_000
+    assert write_rate(request(described(**ON_DEMAND), warm_write_units=9_000)) == 9_000
 
 
 @st.composite
