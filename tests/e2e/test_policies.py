@@ -5,8 +5,10 @@ MiniStack with AUTH=true evaluates the policies and verifies signatures; roles a
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from support.accounts import Accounts
 from support.environment import DESTINATION, REGION, SOURCE
 from support.services import Endpoint, local_aws
 from support.tables import create_table, fill
+from support.unprovable import UNPROVABLE
 from support.varied import varied_items
 
 ROLES = {SOURCE: "ddb-exporter", DESTINATION: "ddb-importer"}
@@ -34,6 +37,8 @@ POLICY_OPTIONS = (
     ),
     *("--table", TABLE, "--destination-table", COPY, "--region", REGION, "--external-id", EXTERNAL_ID),
 )
+KEY_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+KEY = f"arn:aws:kms:{REGION}:{DESTINATION}:key/1234"
 
 
 # AWS checks these against the table whose ARN they name; MiniStack looks for a table's name, finds none and checks "*".
@@ -52,6 +57,12 @@ def widened(documents: dict[str, Any]) -> dict[str, Any]:
         statement = {"Effect": "Allow", "Action": CHECKED_AGAINST_ALL, "Resource": "*"}
         changed[f"{side}_policy"]["Statement"].append(statement)
     return changed
+
+
+def _without(statement: dict[str, Any], action: str) -> bool:
+    """Takes the action out of the statement; False where nothing is left of it."""
+    statement["Action"] = [name for name in statement["Action"] if name != action]
+    return bool(statement["Action"])
 
 
 @dataclass
@@ -76,10 +87,8 @@ class World:
     def without(self, document: str, action: str) -> None:
         """All policies in force but for one action of one of them."""
         changed = widened(self.documents)
-        for statement in changed[document]["Statement"]:
-            statement["Action"] = [name for name in statement["Action"] if name != action] or [
-                "sts:TagSession"
-            ]
+        kept = [s for s in changed[document]["Statement"] if _without(s, action)]
+        changed[document]["Statement"] = kept
         self.apply(changed)
 
     def iam(self, account: str) -> Any:
@@ -90,7 +99,12 @@ class World:
         return self.accounts.s3(self.aws, DESTINATION)
 
     def run(
-        self, account: str, *words: object, check: bool = True, external_id: str = EXTERNAL_ID
+        self,
+        account: str,
+        *words: object,
+        check: bool = True,
+        external_id: str = EXTERNAL_ID,
+        user: str | None = None,
     ) -> commands.Result:
         """Runs a command as a user of the account who assumes its role."""
         role = f"arn:aws:iam::{account}:role/{ROLES[account]}"
@@ -100,12 +114,25 @@ class World:
             *rest,
             *("--role-arn", role, "--external-id", external_id, "--processes", 1, "--json"),
             endpoint=self.aws,
-            env=self.users[account],
+            env=self.users[user or account],
             check=check,
         )
 
     def export(self, *words: object, **options: Any) -> commands.Result:
         return self.run(SOURCE, "ddb-export", *(words or (TABLE, f"s3://{BUCKET}/{PREFIX}")), **options)
+
+    def verify(self, *words: object, **options: Any) -> commands.Result:
+        return self.run(DESTINATION, "ddb-verify", *words, **options)
+
+    def tables(self) -> list[str]:
+        """The destination's tables."""
+        found: list[str] = self.accounts.dynamodb(self.aws, DESTINATION).list_tables()["TableNames"]
+        return found
+
+    def keys(self) -> set[str]:
+        """What lies in the bucket."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return {entry["Key"] for page in pages for entry in page.get("Contents", ())}
 
     def load(self, export: str, *words: object, **options: Any) -> commands.Result:
         return self.run(DESTINATION, "ddb-import", export, COPY, *words, **options)
@@ -202,15 +229,10 @@ def test_the_whole_move(fresh: World) -> None:
     assert verdict["verdict"] == "identical"
 
 
-def test_the_external_id_is_demanded(fresh: World) -> None:
-    """Another one is refused, and the message names the trust policy."""
-    result = fresh.export(check=False, external_id="guessed")
-    assert result.exit_code == 1
-    assert "sts:AssumeRole" in result.stderr
-    assert "trust policy" in result.stderr
+Needed = tuple[str, str]
+"""A document of ddb-policy and an action in it."""
 
-
-NEEDED_BY_EXPORT = [
+EXPORT: list[Needed] = [
     ("source_policy", "dynamodb:DescribeTable"),
     ("source_policy", "dynamodb:Scan"),
     ("source_policy", "s3:PutObject"),
@@ -220,7 +242,12 @@ NEEDED_BY_EXPORT = [
     ("bucket_policy", "s3:GetObject"),
     ("bucket_policy", "s3:ListBucket"),
 ]
-RECORDED_AS_UNKNOWN = [
+RESUME: list[Needed] = [
+    (document, action)
+    for document in ("source_policy", "bucket_policy")
+    for action in ("s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload")
+]
+SETTINGS = [
     "dynamodb:DescribeTimeToLive",
     "dynamodb:DescribeContinuousBackups",
     "dynamodb:ListTagsOfResource",
@@ -228,26 +255,94 @@ RECORDED_AS_UNKNOWN = [
     "dynamodb:DescribeKinesisStreamingDestination",
     "dynamodb:DescribeContributorInsights",
 ]
+REPORTED_BY_EXPORT: list[Needed] = [
+    *(("source_policy", action) for action in SETTINGS),
+    ("source_policy", "s3:GetBucketOwnershipControls"),
+    ("bucket_policy", "s3:GetBucketOwnershipControls"),
+]
+REPORTED_BY_IMPORT: list[Needed] = [("destination_policy", action) for action in SETTINGS]
+IMPORT = {
+    "s3:GetObject": (),
+    "s3:ListBucket": (),
+    "s3:PutObject": (),
+    "dynamodb:DescribeTable": (),
+    "dynamodb:BatchWriteItem": (),
+    "dynamodb:PutItem": ("--on-existing", "skip"),
+    "dynamodb:CreateTable": (),
+    "dynamodb:UpdateTable": (),
+    "dynamodb:TagResource": (),
+    "dynamodb:UpdateTimeToLive": (),
+    "dynamodb:UpdateContinuousBackups": (),
+    "dynamodb:UpdateContributorInsights": (),
+    "dynamodb:PutResourcePolicy": (),
+}
+VERIFY = {
+    "s3:GetObject": (),
+    "s3:ListBucket": (),
+    "s3:PutObject": (),
+    "dynamodb:DescribeTable": (),
+    "dynamodb:Scan": (),
+    "dynamodb:BatchGetItem": (),
+    "dynamodb:BatchWriteItem": ("--repair", "--yes"),
+}
+COMPARE = ["dynamodb:DescribeTable", "dynamodb:Scan", "dynamodb:BatchGetItem"]
+TRUST: list[Needed] = [("source_trust", "sts:AssumeRole"), ("destination_trust", "sts:AssumeRole")]
+PROVEN: set[Needed] = {
+    *EXPORT,
+    *RESUME,
+    *REPORTED_BY_EXPORT,
+    *REPORTED_BY_IMPORT,
+    *TRUST,
+    *(("destination_policy", action) for action in (*IMPORT, *VERIFY)),
+    *(("source_policy", action) for action in COMPARE),
+}
 
 
-@pytest.mark.parametrize(("document", "action"), NEEDED_BY_EXPORT)
+def test_no_action_is_forgotten() -> None:
+    """Every action of every document is proven here, or stands with its reason in the list of those that can't be."""
+    found = json.loads(commands.run("ddb-policy", *POLICY_OPTIONS, "--kms-key-arn", KEY).stdout)
+    del found["lifecycle"]  # rules, not permissions
+    printed = {
+        (name, action)
+        for name, document in found.items()
+        for statement in document["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    assert PROVEN.isdisjoint(UNPROVABLE)
+    assert printed == PROVEN | UNPROVABLE.keys()
+
+
+@pytest.mark.parametrize(
+    ("document", "account"), [("source_trust", SOURCE), ("destination_trust", DESTINATION)]
+)
+def test_the_external_id_is_demanded(fresh: World, export: str, document: str, account: str) -> None:
+    """Another one is refused, and the message names the trust policy."""
+    words = (TABLE, f"s3://{BUCKET}/{PREFIX}") if account == SOURCE else (export, COPY)
+    command = "ddb-export" if account == SOURCE else "ddb-import"
+    result = fresh.run(account, command, *words, check=False, external_id="guessed")
+    _assert_refused(result, document, "sts:AssumeRole")
+
+
+@pytest.mark.parametrize(("document", "action"), EXPORT)
 def test_each_action_of_the_export_is_needed(fresh: World, document: str, action: str) -> None:
-    """Without it the export fails, and says which action of which policy is missing."""
+    """Without it the export fails, says which action of which policy is missing, and has not begun."""
     fresh.without(document, action)
+    before = fresh.keys()
     _assert_refused(fresh.export(check=False), document, action)
+    begun = {key for key in fresh.keys() - before if not key.endswith("/probe.json")}
+    assert not begun or action == "dynamodb:Scan"  # which nothing but a scan can tell
 
 
-@pytest.mark.parametrize("action", RECORDED_AS_UNKNOWN)
-def test_a_setting_that_may_not_be_read_is_reported(fresh: World, action: str) -> None:
+@pytest.mark.parametrize(("document", "action"), REPORTED_BY_EXPORT)
+def test_what_the_export_may_not_read_is_reported(fresh: World, document: str, action: str) -> None:
     """The export goes on and says what is unknown."""
-    fresh.without("source_policy", action)
+    fresh.without(document, action)
     result = fresh.export()
-    assert "recorded as unknown" in result.stderr
+    assert "unknown" in result.stderr
     assert action in result.stderr
 
 
-@pytest.mark.parametrize("document", ["source_policy", "bucket_policy"])
-@pytest.mark.parametrize("action", ["s3:ListBucketMultipartUploads", "s3:AbortMultipartUpload"])
+@pytest.mark.parametrize(("document", "action"), RESUME)
 def test_each_action_of_a_resume_is_needed(fresh: World, document: str, action: str) -> None:
     """A killed export leaves an upload behind, which its resume has to find and abort."""
     folder = _unfinished(fresh)
@@ -268,46 +363,83 @@ def _unfinished(world: World) -> str:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("action", "words"),
-    [
-        ("s3:GetObject", ()),
-        ("s3:ListBucket", ()),
-        ("s3:PutObject", ()),
-        ("dynamodb:DescribeTable", ()),
-        ("dynamodb:BatchWriteItem", ()),
-        ("dynamodb:PutItem", ("--on-existing", "skip")),
-        ("dynamodb:CreateTable", ()),
-        ("dynamodb:UpdateTable", ()),
-        ("dynamodb:TagResource", ()),
-        ("dynamodb:UpdateTimeToLive", ()),
-        ("dynamodb:UpdateContinuousBackups", ()),
-        ("dynamodb:UpdateContributorInsights", ()),
-        ("dynamodb:PutResourcePolicy", ()),
-    ],
-)
+@pytest.mark.parametrize(("action", "words"), IMPORT.items())
 def test_each_action_of_the_import_is_needed(
     fresh: World, export: str, action: str, words: tuple[str, ...]
 ) -> None:
-    """Without it the import fails, and says which action of which policy is missing; with it, it goes on."""
+    """Without it the import fails, and says which action of which policy is missing.
+
+    What concerns the bucket is found out before the table is made.
+    """
     fresh.without("destination_policy", action)
-    _assert_refused(
-        fresh.load(export, "--create-table", "--restart", *words, check=False), "destination_policy", action
-    )
+    result = fresh.load(export, "--create-table", "--restart", *words, check=False)
+    _assert_refused(result, "destination_policy", action)
+    assert COPY not in fresh.tables() or action.startswith("dynamodb:")
 
 
-@pytest.mark.parametrize("action", RECORDED_AS_UNKNOWN)
-def test_what_the_import_may_not_read_is_reported(fresh: World, export: str, action: str) -> None:
+@pytest.mark.parametrize(("document", "action"), REPORTED_BY_IMPORT)
+def test_what_the_import_may_not_read_is_reported(
+    fresh: World, export: str, document: str, action: str
+) -> None:
     """A setting of the destination that can't be read is not touched."""
-    fresh.without("destination_policy", action)
+    fresh.without(document, action)
     result = fresh.load(export, "--create-table", "--restart").json()
     assert [action in difference["note"] for difference in result["drift"]].count(True) >= (
         action != "dynamodb:DescribeKinesisStreamingDestination"  # the source has none, so nothing is missed
     )
 
 
+@pytest.fixture
+def damaged(fresh: World, export: str) -> World:
+    """A loaded copy of the table that lacks an item."""
+    fresh.apply(widened(fresh.documents))
+    fresh.load(export, "--create-table", "--restart")
+    client = fresh.accounts.dynamodb(fresh.aws, DESTINATION)
+    item = client.scan(TableName=COPY, Limit=1)["Items"][0]
+    client.delete_item(TableName=COPY, Key={name: item[name] for name in ("pk", "sk")})
+    return fresh
+
+
+@pytest.mark.parametrize(("action", "words"), VERIFY.items())
+def test_each_action_of_the_verification_is_needed(
+    damaged: World, export: str, action: str, words: tuple[str, ...]
+) -> None:
+    """Without it the verification is incomplete, never a pass, and says which action of which policy is missing."""
+    damaged.without("destination_policy", action)
+    result = damaged.verify(export, COPY, *words, check=False)
+    _assert_refused(result, "destination_policy", action)
+    assert result.json()["verdict"] == "incomplete"
+
+
+@pytest.mark.parametrize("action", COMPARE)
+def test_each_action_of_a_comparison_of_tables_is_needed(damaged: World, action: str, tmp_path: Path) -> None:
+    """The source's table is read by the source's role, so it is the source's policy that is named."""
+    profile = tmp_path / "credentials"
+    user = damaged.users[SOURCE]
+    profile.write_text("[old]\n" + "".join(f"{name.lower()} = {user[name]}\n" for name in KEY_VARIABLES))
+    damaged.users["both"] = damaged.users[DESTINATION] | {"AWS_SHARED_CREDENTIALS_FILE": str(profile)}
+    words = (
+        *("ddb-verify", "--tables", TABLE, COPY, "--source-profile", "old", "--state", tmp_path / "state"),
+        *("--source-role-arn", f"arn:aws:iam::{SOURCE}:role/{ROLES[SOURCE]}"),
+    )
+    damaged.apply(damaged.documents)
+    whole = damaged.run(DESTINATION, *words, user="both", check=False)
+    assert (whole.exit_code, whole.json()["missing"]) == (4, 1), str(whole)
+    damaged.without("source_policy", action)
+    _assert_refused(damaged.run(DESTINATION, *words, user="both", check=False), "source_policy", action)
+
+
+DOCUMENTS = [
+    *("source_policy", "destination_policy", "bucket_policy", "kms_key_statement"),
+    *("source_trust", "destination_trust"),
+]
+
+
 def _assert_refused(result: commands.Result, document: str, action: str) -> None:
+    """One line for people, with the action and the document; others are named only where S3 does not say which one."""
     assert result.exit_code == 1, str(result)
-    assert action in result.stderr
-    assert document in result.stderr
+    assert f"The action {action}" in result.stderr, result.stderr
+    named = [name for name in DOCUMENTS if re.search(rf"\b{name}\b", result.stderr)]
+    both = document == "bucket_policy" and "Both sides must allow it" in result.stderr
+    assert named == (["source_policy", "bucket_policy"] if both else [document]), result.stderr
     assert "Traceback" not in result.stderr
