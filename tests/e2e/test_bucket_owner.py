@@ -1,0 +1,93 @@
+"""Every call to S3 says whose bucket it is meant for, and a bucket of another owner is refused before anything is written."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from e2e.conftest import Mover
+from support.accounts import Accounts
+from support.environment import DESTINATION, SOURCE
+from support.owner_guard import OwnerGuard, owner_guard
+from support.services import Endpoint
+from support.tables import create_table, fill
+from support.varied import varied_items
+
+STRANGER = "333333333333"
+CALLS = {
+    "GET ownershipControls",
+    "GET list-type",
+    "GET uploads",
+    "GET object",
+    "PUT object",
+    "POST uploads",
+    "PUT uploadId",
+    "POST uploadId",
+    "DELETE uploadId",
+}
+"""Every kind of call that the commands make: the ownership setting, lists, reads, writes, and uploads from begin to end."""
+
+
+@pytest.fixture
+def guard(aws: Endpoint) -> Iterator[OwnerGuard]:
+    """An S3 that knows that all buckets belong to the destination."""
+    with owner_guard(aws, DESTINATION) as running:
+        yield running
+
+
+@pytest.fixture
+def source(aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]) -> str:
+    """A table of 60 items in the source account."""
+    name = unique_name()
+    create_table(accounts.dynamodb(aws, SOURCE), name)
+    fill(accounts.dynamodb(aws, SOURCE), name, varied_items(60))
+    return name
+
+
+def test_every_call_names_the_owner(
+    guard: OwnerGuard, aws: Endpoint, bucket: str, accounts: Accounts, source: str
+) -> None:
+    """Export, resume, import, verification and repair: not one call goes to a bucket whoever owns it."""
+    mover = Mover(aws, guard.url, bucket)
+    place, s3, client = (
+        f"s3://{bucket}/moves",
+        accounts.s3(aws, DESTINATION),
+        accounts.dynamodb(aws, DESTINATION),
+    )
+    export = str(mover.export(source, place, "--bucket-owner", DESTINATION).json()["export"])
+    key = export.removeprefix(f"s3://{bucket}/")
+    s3.delete_object(Bucket=bucket, Key=f"{key}manifest.json")
+    s3.create_multipart_upload(Bucket=bucket, Key=f"{key}data/0000-000000.json.gz")
+    mover.export("--resume", export, "--bucket-owner", DESTINATION)
+    copy = f"{source}-copy"[-60:]
+    done = mover.load(export, copy, "--create-table", "--verify").json()
+    assert (done["items_written"], done["verification"]["verdict"]) == (60, "identical")
+    item = client.scan(TableName=copy, Limit=1)["Items"][0]
+    client.delete_item(TableName=copy, Key={name: item[name] for name in ("pk", "sk")})
+    mended = mover._run("ddb-verify", DESTINATION, export, copy, "--repair", "--yes").json()
+    assert (mended["missing"], mended["repaired"]) == (1, 1)
+    assert (guard.nameless, guard.calls) == (set(), CALLS)
+
+
+@pytest.mark.parametrize("command", ["ddb-export", "ddb-export --resume", "ddb-import", "ddb-verify"])
+def test_a_strangers_bucket_is_refused(
+    guard: OwnerGuard, aws: Endpoint, bucket: str, accounts: Accounts, source: str, command: str
+) -> None:
+    """S3 says no more than 403; the message names the owner that was expected and the option that says so."""
+    s3 = accounts.s3(aws, DESTINATION)
+    folder = f"s3://{bucket}/AWSDynamoDB/01715685260608-c488b4e1/"
+    words = {
+        "ddb-export": (source, f"s3://{bucket}"),
+        "ddb-export --resume": ("--resume", folder),
+        "ddb-import": (folder, "Copy", "--create-table"),
+        "ddb-verify": (folder, "Copy"),
+    }[command]
+    account = SOURCE if command.startswith("ddb-export") else DESTINATION
+    mover = Mover(aws, guard.url, bucket)
+    result = mover._run(
+        command.split(maxsplit=1)[0], account, *words, "--bucket-owner", STRANGER, check=False
+    )
+    assert result.exit_code == 1, str(result)
+    assert f"Bucket {bucket} is forbidden, or account {STRANGER} does not own it" in result.stderr
+    assert "either --bucket-owner is wrong" in result.stderr
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+    assert "Traceback" not in result.stderr
