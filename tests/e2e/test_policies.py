@@ -229,6 +229,19 @@ def test_the_whole_move(fresh: World) -> None:
     assert verdict["verdict"] == "identical"
 
 
+def test_nothing_is_asked_for_that_is_not_allowed(fresh: World) -> None:
+    """No command calls an action that ddb-policy leaves out, whether it would fail or only report it."""
+    fresh.apply(widened(fresh.documents))
+    exported = fresh.export()
+    export = str(exported.json()["export"])
+    done = [exported, fresh.load(export, "--create-table", "--verify"), fresh.verify(export, COPY)]
+    told = [line for result in done for line in result.stderr.splitlines()]
+    assert not [
+        line for line in told if "refused" in line and "Scal" not in line and "ScheduledActions" not in line
+    ]
+    assert not [line for line in told if "missing" in line or "not authorized" in line]
+
+
 Needed = tuple[str, str]
 """A document of ddb-policy and an action in it."""
 
@@ -300,7 +313,8 @@ PROVEN: set[Needed] = {
 
 def test_no_action_is_forgotten() -> None:
     """Every action of every document is proven here, or stands with its reason in the list of those that can't be."""
-    found = json.loads(commands.run("ddb-policy", *POLICY_OPTIONS, "--kms-key-arn", KEY).stdout)
+    keys = ("--kms-key-arn", KEY, "--table-kms-key-arn", KEY, "--destination-table-kms-key-arn", KEY)
+    found = json.loads(commands.run("ddb-policy", *POLICY_OPTIONS, *keys).stdout)
     del found["lifecycle"]  # rules, not permissions
     printed = {
         (name, action)

@@ -78,6 +78,18 @@ def test_nobody_may_delete_and_nothing_is_wild() -> None:
     assert [s["Resource"] for s in writes] == [["arn:aws:s3:::shared-bucket/moves/AWSDynamoDB/*/import/*"]]
 
 
+def test_the_keys_of_the_tables() -> None:
+    """Each side may use the key of its own table, through DynamoDB alone: to read the one, to make the other."""
+    other = KEY.replace("222222222222", "111111111111")
+    found = documents("--table-kms-key-arn", other, "--destination-table-kms-key-arn", KEY)
+    (read,) = (s for s in found["source_policy"]["Statement"] if s["Sid"] == "UseTableKey")
+    assert (read["Action"], read["Resource"]) == (["kms:Decrypt"], [other])
+    assert read["Condition"] == {"StringEquals": {"kms:ViaService": "dynamodb.eu-west-1.amazonaws.com"}}
+    (make,) = (s for s in found["destination_policy"]["Statement"] if s["Sid"] == "UseTableKey")
+    assert ("kms:CreateGrant" in make["Action"], make["Resource"]) == (True, [KEY])
+    assert "UseTableKey" not in json.dumps(documents())
+
+
 def test_the_external_id_is_a_condition_of_both_trusts() -> None:
     """Against a deputy that is talked into another's role."""
     for side in ("source", "destination"):
@@ -111,6 +123,7 @@ def test_roles_by_name_or_by_arn() -> None:
         (["--source-role", "a role"], "neither a role's name nor its ARN"),
         (["--source-role", "arn:aws:iam::333333333333:role/x"], "a role of account 333333333333"),
         (["--kms-key-arn", "alias/mine"], "not the ARN of a key"),
+        (["--table-kms-key-arn", "alias/mine"], "--table-kms-key-arn 'alias/mine' is not the ARN of a key"),
     ],
 )
 def test_wrong_names_are_refused(options: list[str], said: str) -> None:
@@ -119,7 +132,9 @@ def test_wrong_names_are_refused(options: list[str], said: str) -> None:
         printed(*options)
 
 
-@pytest.mark.parametrize("options", [[], ["--kms-key-arn", KEY, "--external-id", "agreed"]])
+@pytest.mark.parametrize(
+    "options", [[], ["--kms-key-arn", KEY, "--destination-table-kms-key-arn", KEY, "--external-id", "agreed"]]
+)
 def test_cfn_lint_has_nothing_to_say(tmp_path: Path, options: list[str]) -> None:
     """Not even a warning, save that a template that names its role must be told so when it is deployed."""
     template = tmp_path / "template.json"

@@ -91,6 +91,11 @@ def cases(*prefixes: str) -> list[tuple[str, str]]:
     return [case for case in UNPROVABLE if case[1].startswith(prefixes)]
 
 
+TABLE_KEYS = [
+    case for case in cases("kms:") if case[1] not in {"kms:*", "kms:Decrypt", "kms:GenerateDataKey"}
+]
+
+
 def test_each_has_its_test() -> None:
     """Whatever is said to be beyond the local servers is tested below; the owner's own rights need no call."""
     own = ("kms_key_statement", "kms:*")
@@ -135,7 +140,7 @@ def test_scaling_that_may_not_be_set_is_refused(
 
 @pytest.mark.parametrize(
     ("document", "action"),
-    [case for case in cases("kms:", "s3:PutObjectAcl") if case[1] != "kms:*"],
+    [case for case in cases("kms:", "s3:PutObjectAcl") if case not in TABLE_KEYS and case[1] != "kms:*"],
 )
 def test_keys_and_acls_of_objects(monkeypatch: pytest.MonkeyPatch, document: str, action: str) -> None:
     """What is written carries ACL and key; S3's refusal names the action, and the message the policy of the right side."""
@@ -164,6 +169,20 @@ def test_keys_and_acls_of_objects(monkeypatch: pytest.MonkeyPatch, document: str
     if action != "kms:Decrypt":
         assert sent[0]["x-amz-acl"] == "bucket-owner-full-control"
         assert sent[0]["x-amz-server-side-encryption-aws-kms-key-id"] == key
+
+
+@pytest.mark.parametrize(("document", "action"), TABLE_KEYS)
+def test_the_key_of_a_table(document: str, action: str) -> None:
+    """DynamoDB uses it for the caller when the table is made with it, and passes the refusal on."""
+    client = boto3.client(
+        "dynamodb", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    concrete = action.replace("*", "From" if "ReEncrypt" in action else "WithoutPlaintext")
+    with Stubber(client) as stub:
+        stub.add_client_error("create_table", "AccessDeniedException", refusal(document, concrete))
+        with pytest.raises(AccessError) as caught, explained("create table Copy"):
+            client.create_table(TableName="Copy")
+    assert_names(caught.value, document, concrete)
 
 
 def assert_names(error: AccessError, document: str, action: str) -> None:

@@ -20,6 +20,10 @@ UNPROVABLE: dict[tuple[str, str], str] = {
         for document in ("source_policy", "destination_policy", "kms_key_statement")
         for action in ("kms:GenerateDataKey", "kms:Decrypt")
     },
+    **{
+        ("destination_policy", f"kms:{name}"): _NO_ENCRYPTION
+        for name in ("CreateGrant", "DescribeKey", "Encrypt", "GenerateDataKey*", "ReEncrypt*")
+    },
     ("kms_key_statement", "kms:*"): "what AWS demands of every key policy: its owner can change it",
 }
 """By document and action."""

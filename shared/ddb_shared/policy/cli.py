@@ -27,6 +27,7 @@ _ACCOUNT: Final = re.compile(r"\d{12}")
 _ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):role/[\w+=,.@/-]+")
 _ROLE_NAME: Final = re.compile(r"[\w+=,.@-]{1,64}")
 _KEY: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
+_KEYS: Final = ("kms_key_arn", "table_kms_key_arn", "destination_table_kms_key_arn")
 _FORMATS: Final = {
     "json": lambda names: json.dumps(documents(names), indent=2),
     "cloudformation": cloudformation,
@@ -59,6 +60,16 @@ _FORMATS: Final = {
     "--region", required=True, envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="Region of both tables."
 )
 @click.option("--kms-key-arn", metavar="ARN", help="Key that encrypts the bucket (SSE-KMS).")
+@click.option(
+    "--table-kms-key-arn",
+    metavar="ARN",
+    help="Key that encrypts the exported table, if it is a key of yours.",
+)
+@click.option(
+    "--destination-table-kms-key-arn",
+    metavar="ARN",
+    help="Key that encrypts the new table, as --map-kms of ddb-import names it.",
+)
 @click.option("--external-id", metavar="ID", help="External id that the roles' trust policies demand.")
 @click.option(
     "--format",
@@ -79,12 +90,6 @@ def names_of(given: dict[str, Any]) -> Names:
     """The options, checked; raises UsageError."""
     source_account, source_role = _role(given, "source")
     destination_account, destination_role = _role(given, "destination")
-    key = given["kms_key_arn"]
-    if key and not _KEY.fullmatch(key):
-        raise UsageError(
-            f"--kms-key-arn {key!r} is not the ARN of a key.",
-            "Another account can't resolve an alias or an id: write arn:aws:kms:REGION:ACCOUNT:key/ID.",
-        )
     return Names(
         source_account=source_account,
         source_role=source_role,
@@ -95,9 +100,20 @@ def names_of(given: dict[str, Any]) -> Names:
         table=given["table"],
         destination_table=given["destination_table"] or given["table"],
         region=given["region"],
-        kms_key_arn=key,
+        **{name: _key(given, name) for name in _KEYS},
         external_id=given["external_id"],
     )
+
+
+def _key(given: dict[str, Any], name: str) -> str | None:
+    """The ARN of a key, where one is given."""
+    key: str | None = given[name]
+    if key and not _KEY.fullmatch(key):
+        raise UsageError(
+            f"--{name.replace('_', '-')} {key!r} is not the ARN of a key.",
+            "Policies and other accounts can't resolve an alias or an id: write arn:aws:kms:REGION:ACCOUNT:key/ID.",
+        )
+    return key
 
 
 def _role(given: dict[str, Any], side: str) -> tuple[str, str]:

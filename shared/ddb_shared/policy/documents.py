@@ -51,6 +51,16 @@ CREATE: Final = (
     "dynamodb:PutResourcePolicy",
     "dynamodb:UpdateContributorInsights",
 )
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+READ_ENCRYPTED: Final = ("kms:Decrypt",)
+CREATE_ENCRYPTED: Final = (
+    "kms:CreateGrant",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:Decrypt",
+    "kms:GenerateDataKey*",
+    "kms:ReEncrypt*",
+)
 SET_SCALING: Final = (
     "application-autoscaling:RegisterScalableTarget",
     "application-autoscaling:PutScalingPolicy",
@@ -76,6 +86,8 @@ class Names:
     destination_table: str
     region: str
     kms_key_arn: str | None
+    table_kms_key_arn: str | None
+    destination_table_kms_key_arn: str | None
     external_id: str | None
 
     @property
@@ -134,6 +146,7 @@ def source_policy(names: Names) -> Document:
         _allow("ReadAutoscaling", READ_SCALING, ["*"]),
         *_push(names),
         *_use_key(names, ("kms:GenerateDataKey", "kms:Decrypt")),
+        *_use_table_key(names, names.table_kms_key_arn, READ_ENCRYPTED),
     )
 
 
@@ -160,6 +173,7 @@ def destination_policy(names: Names) -> Document:
         )
         | {"Condition": {"StringEquals": {"iam:AWSServiceName": _SCALING_ROLE}}},
         *_use_key(names, ("kms:Decrypt", "kms:GenerateDataKey")),
+        *_use_table_key(names, names.destination_table_kms_key_arn, CREATE_ENCRYPTED),
     )
 
 
@@ -239,6 +253,12 @@ def _list_bucket(names: Names) -> Document:
 
 def _use_key(names: Names, actions: Sequence[str]) -> list[Document]:
     return [_allow("UseBucketKey", actions, [names.kms_key_arn])] if names.kms_key_arn else []
+
+
+def _use_table_key(names: Names, key: str | None, actions: Sequence[str]) -> list[Document]:
+    """What DynamoDB does with a table's own key for the caller; the key's policy must let its account decide."""
+    via = {"Condition": {"StringEquals": {"kms:ViaService": f"dynamodb.{names.region}.amazonaws.com"}}}
+    return [_allow("UseTableKey", actions, [key]) | via] if key else []
 
 
 def _allow(sid: str, actions: Sequence[str], resources: Sequence[str]) -> Document:
