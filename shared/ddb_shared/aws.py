@@ -105,7 +105,13 @@ class Aws:
     @cached_property
     def sts(self) -> Any:
         """The service that tells who the caller is; out of reach of some private networks."""
-        return self.client("sts", self.options.endpoint_url, retries=_QUICK)
+        return self.sts_of(self.login)
+
+    def sts_of(self, login: Login) -> Any:
+        """The same as a login sees it."""
+        with explained("set up AWS access"):
+            settings = Config(**(_DEFAULTS | {"retries": _QUICK}))
+            return login.session.client("sts", endpoint_url=self.options.endpoint_url, config=settings)
 
     @cached_property
     def s3_login(self) -> Login:

@@ -12,7 +12,7 @@ from botocore.parsers import ResponseParserError
 
 from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.errors import CREDENTIAL_CODES, UsageError, explained
-from ddb_shared.login import mfa_session
+from ddb_shared.login import Login, mfa_session
 from ddb_shared.options import Common
 from ddb_shared.permissions import Side
 from ddb_shared.progress import announce
@@ -50,6 +50,8 @@ def log_in(common: Common, side: Side, *, ask: Callable[[str], str] | None = Non
     aws = Aws(common.aws)
     identity = identify(aws)
     announce(f"As {identity}.")
+    if aws.s3_login is not aws.login:
+        announce(f"With the bucket as {identify(aws, aws.s3_login)}.")
     own_bucket = side is Side.DESTINATION and aws.s3_login is aws.login
     if own_bucket and identity.account and not common.aws.bucket_owner:
         common = replace(common, aws=replace(common.aws, bucket_owner=identity.account))
@@ -57,27 +59,28 @@ def log_in(common: Common, side: Side, *, ask: Callable[[str], str] | None = Non
     return common, aws
 
 
-def identify(aws: Aws) -> Identity:
-    """Who the caller is; raises AccessError where the credentials or a role are refused."""
+def identify(aws: Aws, login: Login | None = None) -> Identity:
+    """Who the caller is, or who `login` is; raises AccessError where the credentials or a role are refused."""
+    login = login or aws.login
     with explained("find out who the caller is"):
-        credentials = aws.credentials
-        name, account, until = f"access key {credentials.access_key}", "", aws.login.until
+        name, account, until = f"access key {login.credentials.access_key}", "", login.until
         try:
-            answer = aws.sts.get_caller_identity()
+            answer = aws.sts_of(login).get_caller_identity()
             name, account = answer["Arn"], answer["Account"]
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in CREDENTIAL_CODES:
                 raise
         except (BotoCoreError, ResponseParserError):
             pass  # a private network without STS, or a local service; the table's and the bucket's answers will tell
-    return Identity(name, account, until, aws.login.is_renewed, bool(credentials.token))
+    return Identity(name, account, until, login.is_renewed, bool(login.credentials.token))
 
 
 def outlived(aws: Aws, seconds: float | None, now: dt.datetime | None = None) -> list[str]:
     """A warning, where a run of so many seconds outlives credentials that nothing renews; none otherwise."""
-    until = aws.login.until
+    ends = [login.until for login in (aws.login, aws.s3_login) if not login.is_renewed]
+    until = min(filter(None, ends), default=None)
     left = (until - (now or dt.datetime.now(dt.UTC))).total_seconds() if until else None
-    if aws.login.is_renewed or left is None or seconds is None or left >= seconds:
+    if left is None or seconds is None or left >= seconds:
         return []
     warning = (
         f"Warning: the run takes about {seconds / 60:,.0f} minutes, but the credentials end in {left / 60:,.0f} and "

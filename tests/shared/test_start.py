@@ -48,9 +48,13 @@ def test_who_and_which_account(options: AwsOptions, capsys: pytest.CaptureFixtur
 
 
 def test_a_role_is_renewed_and_named(
-    options: AwsOptions, aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]
+    options: AwsOptions,
+    aws: Endpoint,
+    accounts: Accounts,
+    unique_name: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The session has the name that was asked for; S3 may have another role."""
+    """The session has the name that was asked for; S3 may have another role, which is told too."""
     roles = [unique_name()[:60], unique_name()[:60]]
     for role in roles:
         accounts.client("iam", aws, SOURCE).create_role(RoleName=role, AssumeRolePolicyDocument="{}")
@@ -61,8 +65,11 @@ def test_a_role_is_renewed_and_named(
     assert who.name.endswith(f"assumed-role/{roles[0]}/the-move")
     assert "renewed for the whole run" in str(who)
     assert outlived(both, 1e9) == []
-    s3_who = both.s3_login.session.client("sts", endpoint_url=aws.url).get_caller_identity()["Arn"]
-    assert s3_who.endswith(f"assumed-role/{roles[1]}/the-move")
+    assert identify(both, both.s3_login).name.endswith(f"assumed-role/{roles[1]}/the-move")
+    after, _ = log_in(common(chosen), Side.DESTINATION)
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(" arn:")[0] for line in told] == ["As", "With the bucket as"]
+    assert after.aws.bucket_owner is None  # whose the bucket is, another identity does not tell
     assert chosen.mfa_keys is None
 
 

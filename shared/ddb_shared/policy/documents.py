@@ -2,8 +2,6 @@
 
 The bucket lies in the destination account. The exporter's role pushes into it, so both its own policy and the bucket's
 must allow that; the importer's role reads in its own account, where its own policy is enough.
-
-https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html and …/list_amazons3.html
 """
 
 from __future__ import annotations
@@ -14,6 +12,21 @@ from typing import Any, Final
 
 from ddb_shared.bucket import FULL_CONTROL
 from ddb_shared.manifest import EXPORTS
+from ddb_shared.policy.actions import (
+    COMPARE,
+    CREATE,
+    CREATE_ENCRYPTED,
+    LOAD,
+    LOOK_AT_BUCKET,
+    READ_ENCRYPTED,
+    READ_SCALING,
+    READ_SETTINGS,
+    READ_TABLE,
+    SET_SCALING,
+    SKIP_EXISTING,
+    VERIFY,
+    WRITE_OBJECTS,
+)
 
 Document = dict[str, Any]
 
@@ -22,53 +35,6 @@ ABORT_UPLOADS_DAYS: Final = 7
 # Long enough to verify and to repeat an import; a copy of a table should not be forgotten in a bucket for ever.
 EXPIRE_EXPORTS_DAYS: Final = 90
 
-# Without these, a setting is recorded as unknown and the export goes on.
-READ_SETTINGS: Final = (
-    "dynamodb:DescribeTimeToLive",
-    "dynamodb:DescribeContinuousBackups",
-    "dynamodb:ListTagsOfResource",
-    "dynamodb:GetResourcePolicy",
-    "dynamodb:DescribeKinesisStreamingDestination",
-    "dynamodb:DescribeContributorInsights",
-)
-READ_SCALING: Final = (
-    "application-autoscaling:DescribeScalableTargets",
-    "application-autoscaling:DescribeScalingPolicies",
-    "application-autoscaling:DescribeScheduledActions",
-)
-READ_TABLE: Final = ("dynamodb:DescribeTable", "dynamodb:Scan")
-# `ddb-verify --tables` reads again, consistently, what differs from a table of the source.
-COMPARE: Final = ("dynamodb:BatchGetItem",)
-LOAD: Final = ("dynamodb:DescribeTable", "dynamodb:BatchWriteItem")
-SKIP_EXISTING: Final = ("dynamodb:PutItem",)
-VERIFY: Final = ("dynamodb:Scan", *COMPARE)
-CREATE: Final = (
-    "dynamodb:CreateTable",
-    "dynamodb:UpdateTable",
-    "dynamodb:UpdateTimeToLive",
-    "dynamodb:UpdateContinuousBackups",
-    "dynamodb:TagResource",
-    "dynamodb:PutResourcePolicy",
-    "dynamodb:UpdateContributorInsights",
-)
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
-READ_ENCRYPTED: Final = ("kms:Decrypt",)
-CREATE_ENCRYPTED: Final = (
-    "kms:CreateGrant",
-    "kms:DescribeKey",
-    "kms:Encrypt",
-    "kms:Decrypt",
-    "kms:GenerateDataKey*",
-    "kms:ReEncrypt*",
-)
-SET_SCALING: Final = (
-    "application-autoscaling:RegisterScalableTarget",
-    "application-autoscaling:PutScalingPolicy",
-    "application-autoscaling:PutScheduledAction",
-)
-WRITE_OBJECTS: Final = ("s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload")
-# Unfinished uploads, to abort them; the ownership setting, which decides whether objects need an ACL.
-LOOK_AT_BUCKET: Final = ("s3:ListBucketMultipartUploads", "s3:GetBucketOwnershipControls")
 _SCALING_ROLE: Final = "dynamodb.application-autoscaling.amazonaws.com"
 
 
