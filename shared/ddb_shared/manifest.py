@@ -229,11 +229,7 @@ def write_aws(folder: S3Folder, manifest: Manifest, kms_key_id: str | None = Non
 
 def _of_aws(export: aws_manifest.AwsExport, export_id: str) -> Manifest:
     """A full export that AWS wrote, seen as one of ours."""
-    summary = export.summary
-    arn = re.fullmatch(r"arn:[^:]+:dynamodb:([^:]+):(\d{12}):table/(.+)", summary.table_arn)
-    if arn is None:
-        raise ExportError(f"{AWS_SUMMARY} names no table: {summary.table_arn!r}.", "Export the table again.")
-    region, account, table = arn.groups()
+    summary, segments = export.summary, len(export.files)
     return Manifest(
         format=FORMAT,
         export_id=export_id,
@@ -241,25 +237,29 @@ def _of_aws(export: aws_manifest.AwsExport, export_id: str) -> Manifest:
         method="aws-export",
         started_at=summary.start_time,
         finished_at=summary.end_time or "",
-        source=Source(
-            table_name=table,
-            table_arn=summary.table_arn,
-            table_id=summary.table_id,
-            account=account,
-            region=region,
-        ),
+        source=_source_of_aws(summary),
         table={},
         options=Settings(
-            format="jsonl",
-            compression="gzip",
-            segments=len(export.files),
-            shard_size=0,
-            consistent_read=False,
+            format="jsonl", compression="gzip", segments=segments, shard_size=0, consistent_read=False
         ),
         consumed_rcu=0.0,
         items=summary.item_count,
         bytes=-1,
         shards=[_shard_of_aws(number, file) for number, file in enumerate(export.files)],
+    )
+
+
+def _source_of_aws(summary: aws_manifest.Summary) -> Source:
+    arn = re.fullmatch(r"arn:[^:]+:dynamodb:([^:]+):(\d{12}):table/(.+)", summary.table_arn)
+    if arn is None:
+        raise ExportError(f"{AWS_SUMMARY} names no table: {summary.table_arn!r}.", "Export the table again.")
+    region, account, table = arn.groups()
+    return Source(
+        table_name=table,
+        table_arn=summary.table_arn,
+        table_id=summary.table_id,
+        account=account,
+        region=region,
     )
 
 
