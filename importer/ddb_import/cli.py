@@ -16,8 +16,9 @@ from ddb_import.dry_run import plan_import
 from ddb_import.options import ImportOptions, OnExisting
 from ddb_import.run import ImportResult, run_import
 from ddb_import.verify.after_import import verify_import
+from ddb_shared.bucket import bucket_besides
 from ddb_shared.errors import EXIT_CODES, UsageError
-from ddb_shared.options import Capacity, Common, common_options, print_result, run
+from ddb_shared.options import Capacity, Common, common_options, print_result, run, state_owner_option
 from ddb_shared.permissions import Side
 from ddb_shared.start import log_in
 from ddb_shared.workers import stop_on_signals
@@ -115,6 +116,7 @@ _CREATE: Final = {
     is_flag=True,
     help="Check everything and print the plan: size, capacity, duration, cost, and the command that runs it.",
 )
+@state_owner_option
 @click.version_option(ddb_shared.__version__)
 @common_options
 def command(common: Common, **given: Any) -> None:
@@ -126,7 +128,9 @@ def command(common: Common, **given: Any) -> None:
     create = _create_options(given)
     if create and create.definition_only and given["verify"]:
         raise UsageError("--definition-only loads nothing that --verify could compare.", "Leave one out.")
-    common, aws = log_in(common, Side.DESTINATION)
+    common, aws = log_in(
+        common, Side.DESTINATION, state_bucket=bucket_besides(given["state"], given["export"])
+    )
     dry_run = given.pop("dry_run")
     options = ImportOptions(common=common, create=create, **given)
     if dry_run:

@@ -16,7 +16,7 @@ from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws
 from ddb_shared.errors import ShardError, TableError
 from ddb_shared.manifest import Manifest, Shard
-from ddb_shared.preflight import Checks, check_backups, check_encryption, check_probe
+from ddb_shared.preflight import Checks, check_backups, check_encryption, check_owner, check_probe
 from ddb_shared.preflight import check_table as check_status
 from ddb_shared.storage import Listed, S3Folder
 from ddb_shared.table import Table, key_of
@@ -25,10 +25,14 @@ from ddb_shared.table import Table, key_of
 def state_checks(aws: Aws, export: S3Folder, manifest: Manifest, state: str | None) -> Checks:
     """Whether the state of an import of this export can be kept where `state` says."""
     place = place_of(aws.s3, export, manifest, state)
-    checks = {"write and read": lambda: check_probe(place)}
-    if isinstance(place, S3Folder):
-        checks["encryption"] = lambda: check_encryption(place, None)
-    return checks
+    if not isinstance(place, S3Folder):
+        return {"write and read": lambda: check_probe(place)}
+    elsewhere = {"owner of the state's bucket": lambda: check_owner(aws, place)}
+    return {
+        **(elsewhere if place.bucket != export.bucket else {}),
+        "write and read": lambda: check_probe(place),
+        "encryption": lambda: check_encryption(place, None),
+    }
 
 
 def table_checks(aws: Aws, manifest: Manifest, table: Table) -> Checks:

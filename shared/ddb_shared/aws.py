@@ -37,7 +37,7 @@ class AwsOptions:
     """How to reach AWS: the options that all commands share.
 
     `acl` and `kms_key_id` are for every object that is written; `mfa_keys` are what `mfa_serial` led to; `side` is whose
-    policies have to allow what is done.
+    policies have to allow what is done. The bucket `state_bucket` has an owner of its own, `state_owner`.
     """
 
     region: str | None = None
@@ -51,10 +51,16 @@ class AwsOptions:
     endpoint_url: str | None = None
     s3_endpoint_url: str | None = None
     bucket_owner: str | None = None
+    state_owner: str | None = None
+    state_bucket: str | None = None
     acl: str | None = None
     kms_key_id: str | None = None
     mfa_keys: SessionKeys | None = None
     side: Side | None = None
+
+    def owner_of(self, bucket: str) -> str | None:
+        """The account that must own a bucket; None where nobody said."""
+        return self.state_owner if bucket == self.state_bucket else self.bucket_owner
 
 
 class Aws:
@@ -133,7 +139,7 @@ class Aws:
         # the one place through which every call goes, those of paginators and of smart_open too
         call = client._make_api_call  # noqa: SLF001
         client._make_api_call = lambda *words: patiently(lambda: call(*words))  # noqa: SLF001
-        _add_to_calls(client, _s3_members(self.options))
+        _add_to_calls(client, self.options)
         return client
 
     @cached_property
@@ -176,21 +182,21 @@ class Aws:
         return attempts - 1
 
 
-def _s3_members(options: AwsOptions) -> dict[str, str]:
+def _s3_members(options: AwsOptions, bucket: str) -> dict[str, str]:
     """What every call to S3 carries that knows it: the bucket's owner, and how objects are written.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
     """
-    members = {"ExpectedBucketOwner": options.bucket_owner, "ACL": options.acl}
+    members = {"ExpectedBucketOwner": options.owner_of(bucket), "ACL": options.acl}
     if options.kms_key_id:
         members |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": options.kms_key_id}
     return {name: value for name, value in members.items() if value}
 
 
-def _add_to_calls(client: BaseClient, members: dict[str, str]) -> None:
+def _add_to_calls(client: BaseClient, options: AwsOptions) -> None:
     def add(params: dict[str, Any], model: Any, **_: Any) -> None:
         known = model.input_shape.members if model.input_shape is not None else {}
-        for name, value in members.items():
+        for name, value in _s3_members(options, params.get("Bucket", "")).items():
             if name in known:
                 params.setdefault(name, value)
 

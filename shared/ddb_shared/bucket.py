@@ -50,6 +50,14 @@ def parse_bucket_url(url: str) -> tuple[str, str]:
     return parts.netloc, parts.path.strip("/")
 
 
+def bucket_besides(url: str | None, export: str | None) -> str | None:
+    """The bucket of `url`, if it is in one, and in another than the export's."""
+    if not url or not url.startswith("s3://") or not export:
+        return None
+    bucket = parse_bucket_url(url)[0]
+    return bucket if bucket != parse_bucket_url(export)[0] else None
+
+
 def check_bucket(client: Any, bucket: str, prefix: str = "", owner: str | None = None) -> str:
     """The bucket's region; raises BucketError where it is missing, forbidden or not of the account `owner`.
 

@@ -91,6 +91,15 @@ _OPTIONS: Final = (
 )
 
 
+# Of the commands that have --state.
+state_owner_option: Final = click.option(
+    "--state-owner",
+    metavar="ACCOUNT",
+    help="Account that must own the bucket of --state, if that is another bucket than the export's.  "
+    "[default: the caller's account]",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Common:
     """The shared options, parsed."""
@@ -106,8 +115,8 @@ class Common:
         """The options that a later command needs to reach the same place."""
         arguments = []
         for field in dataclasses.fields(self.aws):
-            if field.name in {"mfa_keys", "side"}:
-                continue  # no options: a secret of this run alone, and what the command itself decides
+            if field.name in {"mfa_keys", "side", "state_bucket"}:
+                continue  # no options: a secret of this run alone, and what follows from others
             value = getattr(self.aws, field.name)
             option = "--" + field.name.removesuffix("s" if isinstance(value, tuple) else "").replace("_", "-")
             values = value if isinstance(value, tuple) else (value,)

@@ -66,7 +66,7 @@ def bucket_checks(aws: Aws, place: S3Folder) -> Checks:
 
 def check_owner(aws: Aws, place: S3Folder) -> str:
     """The bucket is there, may be listed, and is the expected account's."""
-    bucket, owner = place.bucket, aws.options.bucket_owner
+    bucket, owner = place.bucket, aws.options.owner_of(place.bucket)
     check_bucket(aws.s3, bucket, place.prefix, owner)
     return f"{bucket} is owned by {owner}" if owner else f"not checked for {bucket}: give --bucket-owner"
 
@@ -74,7 +74,7 @@ def check_owner(aws: Aws, place: S3Folder) -> str:
 def check_region(aws: Aws, place: S3Folder) -> str:
     """Where the bucket is; another region than the table's costs transfer, and is no error."""
     bucket = place.bucket
-    found = check_bucket(aws.s3, bucket, place.prefix, aws.options.bucket_owner)
+    found = check_bucket(aws.s3, bucket, place.prefix, aws.options.owner_of(bucket))
     if not found:
         return f"the service does not tell the region of {bucket}"
     far = f"another region than the table's {aws.region}, which costs transfer"

@@ -40,11 +40,13 @@ class Identity:
         return "temporary credentials, nobody says until when" if self.is_temporary else "without an end"
 
 
-def log_in(common: Common, side: Side, *, ask: Callable[[str], str] | None = None) -> tuple[Common, Aws]:
+def log_in(
+    common: Common, side: Side, *, state_bucket: str | None = None, ask: Callable[[str], str] | None = None
+) -> tuple[Common, Aws]:
     """The options and clients that the run uses, with the identity told on stderr.
 
-    The bucket is taken to be the destination's own: its owner is the caller's account there, unless --bucket-owner says
-    otherwise. `ask` returns the MFA code for a prompt.
+    Buckets are taken to be the destination's own: their owner is the caller's account there, unless --bucket-owner or
+    --state-owner (of `state_bucket`) says otherwise. `ask` returns the MFA code for a prompt.
     """
     common = replace(common, aws=_with_mfa(replace(common.aws, side=side), ask or _prompt))
     aws = Aws(common.aws)
@@ -52,11 +54,12 @@ def log_in(common: Common, side: Side, *, ask: Callable[[str], str] | None = Non
     announce(f"As {identity}.")
     if aws.s3_login is not aws.login:
         announce(f"With the bucket as {identify(aws, aws.s3_login)}.")
-    own_bucket = side is Side.DESTINATION and aws.s3_login is aws.login
-    if own_bucket and identity.account and not common.aws.bucket_owner:
-        common = replace(common, aws=replace(common.aws, bucket_owner=identity.account))
-        aws = Aws(common.aws, aws.login)
-    return common, aws
+    own = identity.account if side is Side.DESTINATION and aws.s3_login is aws.login else None
+    options = replace(aws.options, bucket_owner=aws.options.bucket_owner or own or None)
+    if state_bucket:
+        owner = options.state_owner or own or options.bucket_owner
+        options = replace(options, state_bucket=state_bucket, state_owner=owner)
+    return replace(common, aws=options), Aws(options, aws.login)
 
 
 def identify(aws: Aws, login: Login | None = None) -> Identity:

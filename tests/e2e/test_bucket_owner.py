@@ -6,7 +6,7 @@ import pytest
 
 from e2e.conftest import Mover
 from support.accounts import Accounts
-from support.environment import DESTINATION, SOURCE
+from support.environment import DESTINATION, REGION, SOURCE
 from support.owner_guard import OwnerGuard, owner_guard
 from support.services import Endpoint
 from support.tables import create_table, fill
@@ -66,6 +66,40 @@ def test_every_call_names_the_owner(
     mended = mover._run("ddb-verify", DESTINATION, export, copy, "--repair", "--yes").json()
     assert (mended["missing"], mended["repaired"]) == (1, 1)
     assert (guard.nameless, guard.calls) == (set(), CALLS)
+
+
+def test_the_bucket_of_the_state_has_an_owner_of_its_own(
+    guard: OwnerGuard,
+    aws: Endpoint,
+    bucket: str,
+    accounts: Accounts,
+    source: str,
+    unique_name: Callable[[], str],
+) -> None:
+    """The export lies in a stranger's bucket, which may only be read, the state in the caller's: both are checked."""
+    state, copy = unique_name(), f"{source}-copy"[-60:]
+    accounts.s3(aws, DESTINATION).create_bucket(
+        Bucket=state, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    mover = Mover(aws, guard.url, bucket)
+    export = mover.exported(source, "--bucket-owner", DESTINATION)
+    guard.owners = {bucket: STRANGER, state: DESTINATION}
+    words = (
+        export,
+        copy,
+        "--create-table",
+        "--verify",
+        "--state",
+        f"s3://{state}/x",
+        "--bucket-owner",
+        STRANGER,
+    )
+    refused = mover.load(*words, "--state-owner", SOURCE, check=False)
+    assert f"Bucket {state} is forbidden, or account {SOURCE} does not own it" in refused.stderr
+    assert copy not in accounts.dynamodb(aws, DESTINATION).list_tables()["TableNames"]
+    done = mover.load(*words).json()
+    assert (done["status"], done["verification"]["verdict"]) == ("complete", "identical")
+    assert guard.nameless == set()
 
 
 @pytest.mark.parametrize("command", ["ddb-export", "ddb-export --resume", "ddb-import", "ddb-verify"])

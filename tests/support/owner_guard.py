@@ -34,6 +34,8 @@ class OwnerGuard:
     behind: str
     owner: str
     url: str
+    owners: dict[str, str] = field(default_factory=dict)
+    """By bucket, where it is not `owner`."""
     calls: set[str] = field(default_factory=set)
     nameless: set[str] = field(default_factory=set)
 
@@ -42,7 +44,8 @@ class OwnerGuard:
         kind = f"{request.method} {next((name for name in _SUBRESOURCES if name in request.query), 'object')}"
         named = request.headers.get(HEADER)
         (self.calls if named else self.nameless).add(kind)
-        if named is not None and named != self.owner:
+        bucket = request.path.split("/")[1]
+        if named is not None and named != self.owners.get(bucket, self.owner):
             return web.Response(status=403, text=_DENIED, content_type="application/xml")
         headers = {
             name: value for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED

@@ -12,8 +12,9 @@ import ddb_shared
 from ddb_import.verify.options import Repair, Source, VerifyOptions
 from ddb_import.verify.result import incomplete
 from ddb_import.verify.run import run_verify
+from ddb_shared.bucket import bucket_besides
 from ddb_shared.errors import EXIT_CODES, TransferError, UsageError
-from ddb_shared.options import Capacity, Common, common_options, print_result, run
+from ddb_shared.options import Capacity, Common, common_options, print_result, run, state_owner_option
 from ddb_shared.permissions import Side
 from ddb_shared.start import log_in
 from ddb_shared.times import now_text
@@ -66,6 +67,7 @@ Examples:
     help="Keep the report here, in another bucket (s3://…) or a local folder.  [default: beside the import's state; "
     "with --tables, the current folder]",
 )
+@state_owner_option
 @click.version_option(ddb_shared.__version__)
 @common_options
 def command(common: Common, **given: Any) -> None:
@@ -77,7 +79,9 @@ def command(common: Common, **given: Any) -> None:
     options = _parse(common, given)
     with stop_on_signals() as stop:
         try:
-            common, aws = log_in(common, Side.DESTINATION)
+            common, aws = log_in(
+                common, Side.DESTINATION, state_bucket=bucket_besides(options.state, options.export)
+            )
             options = dataclasses.replace(options, common=common)
             result = run_verify(options, aws, stop, ask=ask)
         except UsageError:
