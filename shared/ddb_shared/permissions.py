@@ -36,7 +36,6 @@ _ALSO: Final = {
 _OWNERS: Final = {
     "s3": "the bucket's policy (bucket_policy of ddb-policy)",
     "kms": "the key's policy (kms_key_statement of ddb-policy)",
-    "sts": "the role's trust policy ({trust} of ddb-policy), and in the identity policy of {who}",
 }
 _IDENTITY: Final = "the identity policy of {who} ({policy} of ddb-policy)"
 _BARE_WHO: Final = "the caller, whom the first line of this run names"
@@ -89,17 +88,16 @@ def denied_remedy(message: str, operation: str) -> str:
 
 
 def _policy(action: str, who: str, reason: str) -> str:
-    sides = sides_of(who)
+    service, sides = action.partition(":")[0], sides_of(who)
     identity = _IDENTITY.format(who=who, policy=" or ".join(f"{side}_policy" for side in sides))
-    service = action.partition(":")[0]
-    trust = " or ".join(f"{side}_trust" for side in sides)
-    owner = _OWNERS.get(service, "").format(trust=trust, who=who)
+    owner = _OWNERS.get(service)
     if "explicit deny" in reason:
         return f"A policy denies it: {reason}. Look there, and in {identity}."
-    if not owner or ("identity-based" in reason and service != "sts"):
+    if service == "sts":  # who assumes a role is the user's own, of whom ddb-policy knows nothing
+        trust = " or ".join(f"{side}_trust" for side in sides)
+        return f"Allow it in the role's trust policy ({trust} of ddb-policy), and in the identity policy of {who}."
+    if owner is None or "identity-based" in reason:
         return f"Allow it in {identity}."
-    if (
-        "resource-based" in reason or service == "sts"
-    ):  # what may assume a role is no concern of ddb-policy's documents
+    if "resource-based" in reason:
         return f"Allow it in {owner}."
     return f"Both sides must allow it: {identity}, and, where the accounts differ, {owner}."
