@@ -13,6 +13,7 @@ from ddb_shared.errors import DENIED_CODES, BucketError, UsageError, explained
 from ddb_shared.permissions import denied_action, denied_remedy
 
 FULL_CONTROL: Final = "bucket-owner-full-control"
+_NO_BUCKET: Final = "NoSuchBucket"
 NOT_FOUND: Final = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
@@ -67,15 +68,19 @@ def check_bucket(client: Any, bucket: str, prefix: str = "", owner: str | None =
         try:
             response = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
         except ClientError as error:
-            if code_of(error) in NOT_FOUND | {"NoSuchBucket"}:
-                raise BucketError(
-                    f"Bucket {bucket} does not exist.",
-                    "Check the name. The tool never creates a bucket: a name that anyone can take is not to be trusted.",
-                ) from error
+            if code_of(error) in NOT_FOUND | {_NO_BUCKET}:
+                raise _missing(bucket) from error
             if code_of(error) in DENIED_CODES:
                 raise _forbidden(bucket, owner, error) from error
             raise
     return str(response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
+
+
+def _missing(bucket: str) -> BucketError:
+    return BucketError(
+        f"Bucket {bucket} does not exist.",
+        "Check the name. The tool never creates a bucket: a name that anyone can take is not to be trusted.",
+    )
 
 
 def _forbidden(bucket: str, owner: str | None, error: ClientError) -> BucketError:
@@ -93,13 +98,15 @@ def _forbidden(bucket: str, owner: str | None, error: ClientError) -> BucketErro
 
 
 def object_ownership(client: Any, bucket: str) -> Ownership:
-    """Who owns what is written to the bucket; unknown where nobody tells."""
+    """Who owns what is written to the bucket; unknown where nobody tells. Raises BucketError where it is missing."""
     with explained(f"read the ownership setting of bucket {bucket}"):
         try:
             answer = client.get_bucket_ownership_controls(Bucket=bucket)
         except ClientError as error:
             if code_of(error) == "OwnershipControlsNotFoundError":
                 return Ownership("ObjectWriter")  # a bucket of before 2023: its writers own what they write
+            if code_of(error) == _NO_BUCKET:
+                raise _missing(bucket) from error
             said = error.response.get("Error", {}).get("Message", "")
             return Ownership(unknown=f"{denied_action(said, error.operation_name)} was refused: {said}")
     rules = answer["OwnershipControls"].get("Rules", [])

@@ -78,16 +78,19 @@ def identify(aws: Aws, login: Login | None = None) -> Identity:
     return Identity(name, account, until, login.is_renewed, bool(login.credentials.token))
 
 
-def outlived(aws: Aws, seconds: float | None, now: dt.datetime | None = None) -> list[str]:
+def outlived(
+    aws: Aws, seconds: float | None, now: dt.datetime | None = None, *, resumable: bool = True
+) -> list[str]:
     """A warning, where a run of so many seconds outlives credentials that nothing renews; none otherwise."""
     ends = [login.until for login in (aws.login, aws.s3_login) if not login.is_renewed]
     until = min(filter(None, ends), default=None)
     left = (until - (now or dt.datetime.now(dt.UTC))).total_seconds() if until else None
     if left is None or seconds is None or left >= seconds:
         return []
+    after = "can be resumed" if resumable else "has to be run again"
     warning = (
         f"Warning: the run takes about {seconds / 60:,.0f} minutes, but the credentials end in {left / 60:,.0f} and "
-        "nothing renews them. It will stop then and can be resumed; a role (--role-arn) lasts for the whole run."
+        f"nothing renews them. It will stop then and {after}; a role (--role-arn) lasts for the whole run."
     )
     return [warning]
 

@@ -167,3 +167,9 @@ class TestS3:
         found = object_ownership(client, "mine")
         assert found.acl == acl
         assert str(found).startswith(said)
+
+    def test_a_bucket_that_is_missing_is_no_unknown_setting(self, client: Any) -> None:
+        """It is told as what it is, by whatever is asked first."""
+        self.answer(client, (404, {}, "<Error><Code>NoSuchBucket</Code><Message>no</Message></Error>"))
+        with pytest.raises(BucketError, match="Bucket mine does not exist"):
+            object_ownership(client, "mine")

@@ -105,6 +105,8 @@ def test_a_run_that_outlives_its_credentials_is_warned(options: AwsOptions) -> N
     (warning,) = outlived(mfa, 2 * 3600, NOW)
     assert "about 120 minutes" in warning
     assert "end in 60" in warning
+    assert "can be resumed" in warning
+    assert "has to be run again" in outlived(mfa, 2 * 3600, NOW, resumable=False)[0]
     assert outlived(mfa, 1800, NOW) == []
     assert outlived(mfa, None, NOW) == []
     assert outlived(Aws(options), 1e9, NOW) == []

@@ -24,7 +24,9 @@ from ddb_import.verify.sample import Sampled, SampleTask, sample, thin
 from ddb_import.verify.sides import Cost, Side
 from ddb_shared.aws import Aws
 from ddb_shared.digest import Sums
-from ddb_shared.progress import Meter, display
+from ddb_shared.plan import read_units, seconds_for
+from ddb_shared.progress import Meter, announce, display
+from ddb_shared.start import outlived
 from ddb_shared.times import now_text
 from ddb_shared.workers import Serial, Stop, Work
 
@@ -46,9 +48,14 @@ def run_verify(
 
     `ask` puts a question to the user. Raises TransferError where the check could not run to its end.
     """
-    verification = _Verification(options, prepare(options, aws), stop)
+    work = prepare(options, aws)
+    verification = _Verification(options, work, stop)
     if options.sample is not None:
         return verification.sample(options.sample)
+    units = read_units(work.table.size_bytes, consistent=False)
+    seconds = seconds_for(units, options.max_rcu, work.table, kind="Read")
+    for warning in outlived(aws, seconds, resumable=False):
+        announce(warning)
     return verification.whole(ask)
 
 
