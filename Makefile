@@ -24,8 +24,8 @@ quick: ## the tests that take less than a minute
 check: ## format, lint, types, layers, packaging
 	@scripts/check
 
-bench: venv ## measure the throughput of verification
-	@.venv/bin/python scripts/bench/verify.py
+bench: venv ## measure speed, memory and scaling beside others; ARGS="--quick"
+	@.venv/bin/python scripts/bench $(ARGS)
 
 clean: ## remove what the targets made, also the installed servers
 	rm -rf .venv .cache .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist

@@ -1,22 +1,20 @@
-"""A DynamoDB and S3 stub for benchmarks, in a process whose CPU is not counted: `python scripts/bench/stub.py --shape typical`.
+"""A DynamoDB and S3 stub for benchmarks, in a process whose CPU is not counted: `python scripts/bench/stub.py`.
 
-It prints its URL and lives until its input ends. A Scan gets `--pages` prebuilt pages per segment; BatchWriteItem and
-PutItem are counted and forgotten; S3 (path style) keeps objects in memory. GET /_stub/stats tells the counts.
-Nothing is checked: neither signatures nor items.
+It prints its URL and lives until its input ends. Every table exists: `typical-100000` has 100,000 items of the shape
+`typical`, spread evenly over the segments of whoever scans it. BatchWriteItem and PutItem are counted and forgotten;
+S3 (path style) keeps objects in memory until their bucket is deleted. GET /_stub/stats tells the counts, GET
+/_stub/shape/NAME the bytes of an item. Nothing is checked: neither signatures nor items.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
-import hashlib
 import itertools
 import json
-import random
-import string
 import sys
 import zlib
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 from xml.sax.saxutils import escape
@@ -24,61 +22,43 @@ from xml.sax.saxutils import escape
 import uvloop
 from aiohttp import web
 
-WIRE_PAGE_BYTES: Final = 1_000_000
+sys.path.insert(0, str(Path(__file__).parent))
+from shapes import Pages
+
 MAX_BODY_BYTES: Final = 1 << 31
 
 
-def item(shape: str, number: int, rng: random.Random) -> dict[str, Any]:
-    """An item of this shape as DynamoDB JSON, binary as base64."""
-
-    def text(size: int) -> dict[str, str]:
-        return {"S": "".join(rng.choices(string.ascii_lowercase + "     ", k=size))}
-
-    key = {"pk": {"S": f"customer#{number:012d}"}, "sk": {"N": str(number)}}
-    match shape:
-        case "small":
-            return key | {"v": text(30)}
-        case "typical":
-            numbers = {f"n{i}": {"N": str(rng.randrange(10**9))} for i in range(3)}
-            nested = {
-                "M": {"street": text(30), "code": {"N": "12345"}, "tags": {"L": [text(8), {"BOOL": True}]}}
-            }
-            return (
-                key
-                | numbers
-                | {"a": text(60), "b": text(40), "c": nested, "d": {"SS": ["x", "y"]}, "e": text(100)}
-            )
-        case "large" | "huge":
-            size = 10_000 if shape == "large" else 400_000
-            return key | {f"a{i}": text(size // 10 - 10) for i in range(10)}
-        case "binary":
-            return key | {f"b{i}": {"B": base64.b64encode(rng.randbytes(200)).decode()} for i in range(4)}
-    raise ValueError(shape)
-
-
 class DynamoDB:
-    """Scan, BatchWriteItem, PutItem and DescribeTable."""
+    """Scan, BatchWriteItem, PutItem and DescribeTable. A Scan with a Limit is a sample and counted apart."""
 
-    def __init__(self, shape: str, pages: int) -> None:
-        rng = random.Random(1)
-        first = json.dumps(item(shape, 0, rng), separators=(",", ":"))
-        self.items = max(1, WIRE_PAGE_BYTES // len(first))
-        made = (json.dumps(item(shape, i, rng), separators=(",", ":")) for i in range(self.items))
-        counts = f'],"Count":{self.items},"ScannedCount":{self.items},'
-        capacity = '"ConsumedCapacity":{"TableName":"stub","CapacityUnits":128.5}'
-        self.page = ('{"Items":[' + ",".join(made) + counts + capacity).encode()
-        self.page_crc = zlib.crc32(self.page)
-        self.pages = pages
-        self.scans = self.puts = self.put_bytes = 0
+    def __init__(self) -> None:
+        self.made: dict[str, Pages] = {}
+        self.scanned_items = self.sampled_items = self.puts = self.put_bytes = 0
+
+    def pages(self, shape: str) -> Pages:
+        """The pages of a shape, made once."""
+        if shape not in self.made:
+            self.made[shape] = Pages(shape)
+        return self.made[shape]
 
     def scan(self, body: bytes) -> tuple[bytes, int]:
-        """The page after the one that ExclusiveStartKey names; only its last bytes and checksum are made anew."""
+        """A page and its crc32: the items of the segment after the one that ExclusiveStartKey names."""
         request = json.loads(body)
-        page = int(request["ExclusiveStartKey"]["sk"]["N"]) if "ExclusiveStartKey" in request else 0
-        key = f',"LastEvaluatedKey":{{"pk":{{"S":"stub"}},"sk":{{"N":"{page + 1}"}}}}}}'
-        tail = key.encode() if page + 1 < self.pages else b"}"
-        self.scans += 1
-        return self.page + tail, zlib.crc32(tail, self.page_crc)
+        shape, items = _parse(request["TableName"])
+        segment, segments = request.get("Segment", 0), request.get("TotalSegments", 1)
+        share = items * (segment + 1) // segments - items * segment // segments
+        start = int(request["ExclusiveStartKey"]["sk"]["N"]) if "ExclusiveStartKey" in request else 0
+        count, begun, crc = self.pages(shape).take(segment, start, request.get("Limit", share), share)
+        if "Limit" in request:
+            self.sampled_items += count
+        else:
+            self.scanned_items += count
+        units = -(-len(begun) // 4096) / 2
+        end = start + count
+        key = f',"LastEvaluatedKey":{{"pk":{{"S":"stub"}},"sk":{{"N":"{end}"}}}}' if end < share else ""
+        capacity = f'"ConsumedCapacity":{{"TableName":"stub","CapacityUnits":{units}}}'
+        tail = f'],"Count":{count},"ScannedCount":{count},{capacity}{key}}}'.encode()
+        return begun + tail, zlib.crc32(tail, crc)
 
     def write(self, body: bytes) -> bytes:
         """Everything is written, at 1 WCU a put."""
@@ -89,13 +69,15 @@ class DynamoDB:
             b'{"UnprocessedItems":{},"ConsumedCapacity":[{"TableName":"stub","CapacityUnits":%d.0}]}' % puts
         )
 
-    def describe(self) -> bytes:
+    def describe(self, body: bytes) -> bytes:
         """An on-demand table with keys pk (S) and sk (N)."""
+        name = json.loads(body)["TableName"]
+        shape, items = _parse(name)
         keys = [("pk", "HASH", "S"), ("sk", "RANGE", "N")]
         table = {
-            "TableName": "stub",
+            "TableName": name,
             "TableStatus": "ACTIVE",
-            "TableArn": "arn:aws:dynamodb:us-east-1:000000000000:table/stub",
+            "TableArn": f"arn:aws:dynamodb:us-east-1:000000000000:table/{name}",
             "TableId": "00000000-0000-0000-0000-000000000000",
             "KeySchema": [{"AttributeName": name, "KeyType": role} for name, role, _ in keys],
             "AttributeDefinitions": [
@@ -103,8 +85,8 @@ class DynamoDB:
             ],
             "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
             "ProvisionedThroughput": {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0},
-            "ItemCount": 0,
-            "TableSizeBytes": 0,
+            "ItemCount": items,
+            "TableSizeBytes": int(items * self.pages(shape).item_bytes),
         }
         return json.dumps({"Table": table}).encode()
 
@@ -122,7 +104,7 @@ class DynamoDB:
                 self.puts += 1
                 answer = b'{"ConsumedCapacity":{"TableName":"stub","CapacityUnits":1.0}}'
             case "DescribeTable":
-                answer = self.describe()
+                answer = self.describe(body)
             case "DescribeTimeToLive":
                 answer = b'{"TimeToLiveDescription":{"TimeToLiveStatus":"DISABLED"}}'
             case "ListTagsOfResource":
@@ -144,7 +126,7 @@ class S3:
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, str]] = {}
-        self.uploads: dict[str, tuple[str, dict[int, tuple[bytes, bytes]]]] = {}
+        self.uploads: dict[str, tuple[str, dict[int, bytes]]] = {}
         self.ids = itertools.count(1)
         self.stored_bytes = 0
 
@@ -159,7 +141,7 @@ class S3:
             return self.upload(request, f"{bucket}/{key}", body)
         match request.method:
             case "PUT":
-                return self.store(request, f"{bucket}/{key}", body, hashlib.md5(body).hexdigest())
+                return self.store(request, f"{bucket}/{key}", body, self.etag())
             case "DELETE":
                 self.uploads.pop(query.get("uploadId", ""), None)
                 if "uploadId" not in query:
@@ -167,6 +149,10 @@ class S3:
                 return web.Response(status=204)
             case _:
                 return self.get(request, f"{bucket}/{key}")
+
+    def etag(self) -> str:
+        """A new one; hashing the body would only cost a core that the measured program may need."""
+        return f"{next(self.ids):032x}"
 
     def store(self, request: web.Request, path: str, body: bytes, etag: str) -> web.Response:
         """Keeps an object unless If-None-Match or If-Match forbids it."""
@@ -191,12 +177,10 @@ class S3:
             return _error(404, "NoSuchUpload")
         parts = self.uploads[name][1]
         if request.method == "PUT":
-            digest = hashlib.md5(body).digest()
-            parts[int(request.query["partNumber"])] = (body, digest)
-            return web.Response(headers={"ETag": f'"{digest.hex()}"'})
-        ordered = [parts[number] for number in sorted(parts)]
-        etag = f"{hashlib.md5(b''.join(digest for _, digest in ordered)).hexdigest()}-{len(ordered)}"
-        stored = self.store(request, path, b"".join(part for part, _ in ordered), etag)
+            parts[int(request.query["partNumber"])] = body
+            return web.Response(headers={"ETag": f'"{self.etag()}"'})
+        whole = b"".join(parts[number] for number in sorted(parts))
+        stored = self.store(request, path, whole, etag := f"{self.etag()}-{len(parts)}")
         if stored.status != 200:
             return stored
         del self.uploads[name]
@@ -222,8 +206,13 @@ class S3:
         return web.Response(status=206, body=body[first:end], headers=headers)
 
     def bucket(self, request: web.Request, bucket: str) -> web.Response:
-        """HeadBucket, CreateBucket, ListObjectsV2 and ListMultipartUploads."""
+        """HeadBucket, CreateBucket, DeleteBucket with all its objects, ListObjectsV2 and ListMultipartUploads."""
         query = request.query
+        if request.method == "DELETE":
+            self.objects = {
+                path: kept for path, kept in self.objects.items() if not path.startswith(f"{bucket}/")
+            }
+            return web.Response(status=204)
         if request.method != "GET":
             return web.Response(headers={"x-amz-bucket-region": "us-east-1"})
         start = f"{bucket}/{query.get('prefix', '')}"
@@ -268,20 +257,37 @@ def _error(status: int, code: str) -> web.Response:
     return _xml("Error", f"<Code>{code}</Code><Message>{code}</Message>", status)
 
 
-async def serve(shape: str, pages: int, port: int) -> None:
+def _parse(table: str) -> tuple[str, int]:
+    """The shape and the number of items that a table's name tells."""
+    shape, _, items = table.rpartition("-")
+    return shape, int(items)
+
+
+def _told(path: str, dynamodb: DynamoDB, s3: S3) -> web.Response:
+    """What the stub tells about itself."""
+    what, _, name = path.removeprefix("/_stub/").partition("/")
+    if what == "shape":
+        pages = dynamodb.pages(name)
+        return web.json_response({"item_bytes": pages.item_bytes, "items_per_page": pages.items})
+    return web.json_response(
+        {
+            "scanned_items": dynamodb.scanned_items,
+            "sampled_items": dynamodb.sampled_items,
+            "puts": dynamodb.puts,
+            "put_bytes": dynamodb.put_bytes,
+            "stored_bytes": s3.stored_bytes,
+        }
+    )
+
+
+async def serve(port: int) -> None:
     """Serves until the input ends."""
-    dynamodb, s3 = DynamoDB(shape, pages), S3()
+    dynamodb, s3 = DynamoDB(), S3()
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request, web.Request)
-        if request.path == "/_stub/stats":
-            figures = {"scans": dynamodb.scans, "items_per_page": dynamodb.items, "puts": dynamodb.puts}
-            sizes = {
-                "page_bytes": len(dynamodb.page),
-                "put_bytes": dynamodb.put_bytes,
-                "stored_bytes": s3.stored_bytes,
-            }
-            return web.json_response(figures | sizes)
+        if request.path.startswith("/_stub/"):
+            return _told(request.path, dynamodb, s3)
         if request.path == "/" and request.method == "POST":
             return await dynamodb.call(request)
         return await s3.call(request)
@@ -298,8 +304,5 @@ async def serve(shape: str, pages: int, port: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", choices=["small", "typical", "large", "huge", "binary"], default="typical")
-    parser.add_argument("--pages", type=int, default=100, help="per segment")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    options = parser.parse_args()
-    uvloop.run(serve(options.shape, options.pages, options.port))
+    uvloop.run(serve(parser.parse_args().port))

@@ -35,7 +35,7 @@ from ddb_shared.table import KeyAttribute
 from ddb_shared.wire import ScanPage
 
 sys.path.insert(0, str(Path(__file__).parent))
-from stub import item
+from shapes import item
 
 KEY: Final = (KeyAttribute("pk", "S", "HASH"), KeyAttribute("sk", "N", "RANGE"))
 HASHES: Final = {Form.RAW: raw_hashes, Form.CANONICAL: canonical_hashes}
@@ -60,9 +60,9 @@ def main() -> None:
     for form, hashes in HASHES.items():
         for side, work in (("table", table_page(made, hashes)), ("shard", shard_page(made, hashes))):
             tell("digest", form, side, len(made) / best_seconds(work))
-    with stub(shape) as url:
+    with stub() as url:
         for form in HASHES:
-            for side, task in worker_tasks(url, made, form).items():
+            for side, task in worker_tasks(url, shape, made, form).items():
                 tell("worker", form, side, PAGES * SEGMENTS * len(made) / best_seconds(run_worker(task)))
 
 
@@ -97,7 +97,7 @@ def shard_page(made: Sequence[bytes], hashes: Hashes) -> Callable[[], None]:
     return work
 
 
-def worker_tasks(url: str, made: Sequence[bytes], form: Form) -> dict[str, DigestTask]:
+def worker_tasks(url: str, shape: str, made: Sequence[bytes], form: Form) -> dict[str, DigestTask]:
     """A task that reads the stub's table, and one that reads shards of as many items."""
     aws = AwsOptions(region="eu-west-1", endpoint_url=url)
     folder = S3Folder(Aws(aws).s3, "bench", "export")
@@ -108,7 +108,13 @@ def worker_tasks(url: str, made: Sequence[bytes], form: Form) -> dict[str, Diges
             writer.write([msgspec.Raw(data) for data in made])
         shards.append(writer.commit())
     segments = tuple(range(SEGMENTS))
-    table = TableSide(aws=aws, table="stub", segments=segments, total_segments=SEGMENTS, max_rcu=1e9)
+    table = TableSide(
+        aws=aws,
+        table=f"{shape}-{PAGES * SEGMENTS * len(made)}",
+        segments=segments,
+        total_segments=SEGMENTS,
+        max_rcu=1e9,
+    )
     export = ExportSide(aws=aws, bucket="bench", prefix="export", shards=tuple(shards))
     none = ExportSide(aws=aws, bucket="bench", prefix="export", shards=())
     sides: dict[str, Side] = {"table": table, "shard": export}
@@ -136,13 +142,14 @@ class Deaf:
 
 
 @contextmanager
-def stub(shape: str) -> Iterator[str]:
+def stub() -> Iterator[str]:
     """The stub server, in a process whose CPU is not counted."""
     os.environ |= {"AWS_ACCESS_KEY_ID": "1" * 12, "AWS_SECRET_ACCESS_KEY": "x"}
     os.environ |= {"AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled", "NO_PROXY": "127.0.0.1"}
     script = str(Path(__file__).with_name("stub.py"))
-    command = [sys.executable, script, "--shape", shape, "--pages", str(PAGES)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin
         assert process.stdout
         yield process.stdout.readline().strip()

@@ -1,0 +1,123 @@
+"""Who is measured: our commands, boto3 as documented, dynamodump, and the floor."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from local_service import installed, quietly
+
+HERE: Final = Path(__file__).parent
+PROGRAMS: Final = HERE / "programs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One table to move: `bucket` and `folder` are the job's own."""
+
+    url: str
+    table: str
+    bucket: str
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """A program that exports and imports; `imports` also gets what the export printed. `scale` is for the sizes."""
+
+    name: str
+    scale: str
+    exports: Callable[[Job], list[str]]
+    imports: Callable[[Job, str], list[str]]
+
+
+def ours(form: str = "jsonl", processes: int = 1) -> Contestant:
+    """Our commands. The parent is a process beside the workers, and counted with them."""
+    bin_ = Path(sys.executable).parent
+    options = ["--processes", str(processes), "--progress", "none", "--json"]
+
+    def exports(job: Job) -> list[str]:
+        place = f"s3://{job.bucket}/export"
+        return [str(bin_ / "ddb-export"), job.table, place, "--format", form, *options]
+
+    def imports(job: Job, exported: str) -> list[str]:
+        return [str(bin_ / "ddb-import"), json.loads(exported)["export"], job.table, *options]
+
+    plural = "es" if processes > 1 else ""
+    name = f"ddb-transfer {form}, {processes} process{plural}"
+    return Contestant(name=name, scale="fast", exports=exports, imports=imports)
+
+
+def boto3() -> Contestant:
+    """boto3 as its documentation shows it; the programs say where."""
+    python = _environment("boto3")
+
+    def words(direction: str, job: Job) -> list[str]:
+        return [
+            python,
+            str(PROGRAMS / f"boto3_{direction}.py"),
+            job.table,
+            job.bucket,
+            f"{job.folder}/items.gz",
+        ]
+
+    return Contestant(
+        name="boto3 as documented",
+        scale="slow",
+        exports=lambda job: words("export", job),
+        imports=lambda job, _: words("import", job),
+    )
+
+
+def dynamodump() -> Contestant:
+    """The PyPI package with what costs it least: a folder instead of S3, no archive, no change of capacity.
+
+    Its backup starts 25 threads, one a second, whatever the size of the table: wall time, but no CPU.
+    """
+    python = _environment("dynamodump")
+
+    def words(mode: str, job: Job) -> list[str]:
+        where = urlsplit(job.url)
+        account = ["-r", "eu-west-1", "--accessKey", "1" * 12, "--secretKey", "x", "--log", "ERROR"]
+        server = ["--host", str(where.hostname), "--port", str(where.port)]
+        place = ["-s", job.table, "--dumpPath", str(job.folder)]
+        return [python, "-m", "dynamodump.dynamodump", "-m", mode, *place, *server, *account]
+
+    return Contestant(
+        name="dynamodump 1.11.1",
+        scale="slow",
+        exports=lambda job: words("backup", job),
+        imports=lambda job, _: [*words("restore", job), "--dataOnly", "--skipThroughputUpdate"],
+    )
+
+
+def floor(http: str = "aiohttp") -> Contestant:
+    """The least that any program must do, with the project's HTTP library or with bare sockets."""
+
+    def words(direction: str, job: Job) -> list[str]:
+        return [sys.executable, str(PROGRAMS / f"floor_{direction}.py"), job.table, job.bucket, http]
+
+    return Contestant(
+        name="floor" if http == "aiohttp" else "floor, bare sockets",
+        scale="fast",
+        exports=lambda job: words("export", job),
+        imports=lambda job, _: words("import", job),
+    )
+
+
+def _environment(name: str) -> str:
+    """The interpreter of an environment that holds what `<name>.txt` pins, and nothing else."""
+    pins = HERE / f"{name}.txt"
+    tag = f"{zlib.crc32(pins.read_bytes()):08x}-python{sys.version_info.major}.{sys.version_info.minor}"
+
+    def install(folder: Path) -> None:
+        quietly(sys.executable, "-m", "venv", folder)
+        quietly(folder / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", pins)
+
+    return str(installed(f"bench-{name}-{tag}", install) / "bin/python")
