@@ -24,7 +24,7 @@ quick: ## the tests that take less than a minute
 check: ## format, lint, types, layers, packaging
 	@scripts/check
 
-bench: venv ## measure speed, memory and scaling beside others; ARGS="--quick"
+bench: venv ## speed, memory and scaling beside others; ARGS="--only headline", ARGS="--quick"
 	@.venv/bin/python scripts/bench $(ARGS)
 
 clean: ## remove what the targets made, also the installed servers

@@ -19,20 +19,25 @@ PROGRAMS: Final = HERE / "programs"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One table to move: `bucket` and `folder` are the job's own."""
+    """One table to move into `copy`: `bucket` and `folder` are the job's own."""
 
     url: str
     table: str
+    copy: str
     bucket: str
     folder: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
-    """A program that exports and imports; `imports` also gets what the export printed. `scale` is for the sizes."""
+    """A program that exports and imports; `imports` also gets what the export printed.
+
+    A `slow` one is measured with fewer items; one that `may_fail` is known to fail with some shapes.
+    """
 
     name: str
-    scale: str
+    slow: bool = False
+    may_fail: bool = False
     exports: Callable[[Job], list[str]]
     imports: Callable[[Job, str], list[str]]
 
@@ -47,39 +52,28 @@ def ours(form: str = "jsonl", processes: int = 1) -> Contestant:
         return [str(bin_ / "ddb-export"), job.table, place, "--format", form, *options]
 
     def imports(job: Job, exported: str) -> list[str]:
-        return [str(bin_ / "ddb-import"), json.loads(exported)["export"], job.table, *options]
+        return [str(bin_ / "ddb-import"), json.loads(exported)["export"], job.copy, *options]
 
-    plural = "es" if processes > 1 else ""
-    name = f"ddb-transfer {form}, {processes} process{plural}"
-    return Contestant(name=name, scale="fast", exports=exports, imports=imports)
+    return Contestant(name=f"ddb-transfer {form}, {processes} proc.", exports=exports, imports=imports)
 
 
 def boto3() -> Contestant:
     """boto3 as its documentation shows it; the programs say where."""
     python = _environment("boto3")
 
-    def words(direction: str, job: Job) -> list[str]:
-        return [
-            python,
-            str(PROGRAMS / f"boto3_{direction}.py"),
-            job.table,
-            job.bucket,
-            f"{job.folder}/items.gz",
-        ]
+    def words(program: str, table: str, job: Job) -> list[str]:
+        return [python, str(PROGRAMS / program), table, job.bucket, f"{job.folder}/items.gz"]
 
     return Contestant(
         name="boto3 as documented",
-        scale="slow",
-        exports=lambda job: words("export", job),
-        imports=lambda job, _: words("import", job),
+        slow=True,
+        exports=lambda job: words("boto3_export.py", job.table, job),
+        imports=lambda job, _: words("boto3_import.py", job.copy, job),
     )
 
 
 def dynamodump() -> Contestant:
-    """The PyPI package with what costs it least: a folder instead of S3, no archive, no change of capacity.
-
-    Its backup starts 25 threads, one a second, whatever the size of the table: wall time, but no CPU.
-    """
+    """The PyPI package with what costs it least: a folder instead of S3, no archive, no change of capacity."""
     python = _environment("dynamodump")
 
     def words(mode: str, job: Job) -> list[str]:
@@ -87,27 +81,33 @@ def dynamodump() -> Contestant:
         account = ["-r", "eu-west-1", "--accessKey", "1" * 12, "--secretKey", "x", "--log", "ERROR"]
         server = ["--host", str(where.hostname), "--port", str(where.port)]
         place = ["-s", job.table, "--dumpPath", str(job.folder)]
-        return [python, "-m", "dynamodump.dynamodump", "-m", mode, *place, *server, *account]
+        return [python, str(PROGRAMS / "dynamodump_awake.py"), "-m", mode, *place, *server, *account]
 
     return Contestant(
-        name="dynamodump 1.11.1",
-        scale="slow",
+        name="dynamodump",
+        slow=True,
+        may_fail=True,
         exports=lambda job: words("backup", job),
-        imports=lambda job, _: [*words("restore", job), "--dataOnly", "--skipThroughputUpdate"],
+        imports=lambda job, _: [
+            *words("restore", job),
+            "-d",
+            job.copy,
+            "--dataOnly",
+            "--skipThroughputUpdate",
+        ],
     )
 
 
 def floor(http: str = "aiohttp") -> Contestant:
     """The least that any program must do, with the project's HTTP library or with bare sockets."""
 
-    def words(direction: str, job: Job) -> list[str]:
-        return [sys.executable, str(PROGRAMS / f"floor_{direction}.py"), job.table, job.bucket, http]
+    def words(program: str, table: str, job: Job) -> list[str]:
+        return [sys.executable, str(PROGRAMS / program), table, job.bucket, http]
 
     return Contestant(
         name="floor" if http == "aiohttp" else "floor, bare sockets",
-        scale="fast",
-        exports=lambda job: words("export", job),
-        imports=lambda job, _: words("import", job),
+        exports=lambda job: words("floor_export.py", job.table, job),
+        imports=lambda job, _: words("floor_import.py", job.copy, job),
     )
 
 

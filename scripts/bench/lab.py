@@ -1,4 +1,4 @@
-"""Runs contestants against a stub in a process of its own, and checks that they did the work."""
+"""Runs contestants one after another and checks that they did the work."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from contestants import HERE, Contestant, Job
-from measure import Cost, cpu_seconds_so_far
+from measure import Cost
+from services import EXPORT, IMPORT, Service
 
 from support.environment import SOURCE, clean_environment, credentials
 
 TIMEOUT_SECONDS: Final = 900
-EXPORT: Final = "export"
-IMPORT: Final = "import"
 
 
 class NotDoneError(Exception):
@@ -31,7 +27,7 @@ class NotDoneError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One measured run. `stub_seconds` is the CPU of the stub meanwhile, `failure` why there is no cost."""
+    """One measured run. `service_seconds` is the service's CPU meanwhile, `failure` why there is no cost."""
 
     section: str
     contestant: str
@@ -39,76 +35,82 @@ class Run:
     shape: str
     items: int
     cost: Cost = field(default_factory=Cost)
-    stub_seconds: float = 0.0
+    service_seconds: float = 0.0
     failure: str = ""
+    may_fail: bool = False
 
 
 class Lab:
-    """The stub, a folder for what programs leave behind, and the runs so far."""
+    """A service and a folder for what programs leave behind; `runs` are those so far."""
 
-    def __init__(self, url: str, stub_pid: int, folder: Path) -> None:
+    def __init__(self, service: Service, folder: Path) -> None:
         self.runs: list[Run] = []
-        self._url = url
-        self._stub_pid = stub_pid
-        self._folder = folder
+        self.service = service
+        self.folder = folder
         self._numbers = itertools.count(1)
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def move(self, section: str, contestant: Contestant, shape: str, items: int) -> None:
-        """Exports a table and imports what came out, both measured; a failed export leaves nothing to import."""
-        self.ask(f"/_stub/shape/{shape}")  # made before the clock starts
-        name = f"job{next(self._numbers)}"
-        folder = self._folder / name
+        """Exports a table and imports what came out, both measured; what fails is recorded with its reason."""
+        table, copy = self.service.tables(shape, items)
+        folder = self.folder / f"job{next(self._numbers)}"
         folder.mkdir()
-        job = Job(url=self._url, table=f"{shape}-{items}", bucket=name, folder=folder)
-        about: dict[str, Any] = {
-            "section": section,
-            "contestant": contestant.name,
-            "shape": shape,
-            "items": items,
-        }
-        try:
-            exported = self._run(about, EXPORT, contestant.exports(job), job)
-            self._run(about, IMPORT, contestant.imports(job, exported), job)
-        except NotDoneError as error:
-            self.runs.append(Run(**about, direction=EXPORT, failure=str(error)))
-            print(f"{contestant.name}, {shape}: {error}", file=sys.stderr)
-        self.ask(f"/{name}", "DELETE")
+        job = Job(url=self.service.url, table=table, copy=copy, bucket=folder.name, folder=folder)
+        printed = ""
+        for direction in (EXPORT, IMPORT):
+            words = contestant.exports(job) if direction == EXPORT else contestant.imports(job, printed)
+            run = Run(
+                section=section,
+                contestant=contestant.name,
+                direction=direction,
+                shape=shape,
+                items=items,
+                may_fail=contestant.may_fail,
+            )
+            done, printed = self._measured(run, words, job)
+            self.runs.append(done)
+            print(_line(done), file=sys.stderr)
+            if done.failure:
+                break  # there is nothing to import
+        self.service.forget(job.bucket)
         shutil.rmtree(folder)
 
-    def ask(self, path: str, method: str = "GET") -> dict[str, Any]:
-        """What the stub tells."""
-        request = urllib.request.Request(self._url + path, method=method)
-        with self._opener.open(request, timeout=60) as answer:
-            told: dict[str, Any] = json.loads(answer.read() or "{}")
-            return told
+    def _measured(self, run: Run, command: Sequence[str], job: Job) -> tuple[Run, str]:
+        """The run with its cost or failure, and what it printed."""
+        counts, cpu_seconds = self.service.counts(), self.service.cpu_seconds()
+        try:
+            cost, printed = run_measured(command, job, self.service.environment)
+            service_seconds = self.service.cpu_seconds() - cpu_seconds
+            self._prove(run, counts)
+        except NotDoneError as error:
+            return replace(run, failure=str(error)), ""
+        return replace(run, cost=cost, service_seconds=service_seconds), printed
 
-    def _run(self, about: dict[str, Any], direction: str, command: Sequence[str], job: Job) -> str:
-        """Runs one direction and records it; returns what it printed. Raises NotDoneError."""
-        before, stub_before = self.ask("/_stub/stats"), cpu_seconds_so_far(self._stub_pid)
-        cost, printed = run_measured(command, job)
-        stub_seconds = cpu_seconds_so_far(self._stub_pid) - stub_before
-        counted = "scanned_items" if direction == EXPORT else "puts"
-        moved = self.ask("/_stub/stats")[counted] - before[counted]
-        if moved != about["items"]:
-            raise NotDoneError(f"the {direction} moved {moved:,} of {about['items']:,} items")
-        run = Run(**about, direction=direction, cost=cost, stub_seconds=stub_seconds)
-        self.runs.append(run)
-        print(
-            f"{run.section}: {run.contestant}, {run.direction} of {run.items:,} {run.shape} items: "
-            f"{cost.cpu_seconds:.2f} s CPU, {cost.wall_seconds:.2f} s, stub {stub_seconds:.2f} s",
-            file=sys.stderr,
-        )
-        return printed
+    def _prove(self, run: Run, before: dict[str, int]) -> None:
+        """Raises NotDoneError unless the service counted every item of the run, and no other."""
+        for direction, count in self.service.counts().items():
+            expected = run.items if direction == run.direction else 0
+            moved = count - before[direction]
+            if moved != expected:
+                raise NotDoneError(f"{direction} of {moved:,} items instead of {expected:,}")
 
 
-def run_measured(command: Sequence[str], job: Job) -> tuple[Cost, str]:
+def _line(run: Run) -> str:
+    """A run for the log."""
+    what = f"{run.section}: {run.contestant}, {run.direction} of {run.items:,} {run.shape} items: "
+    if run.failure:
+        return what + run.failure
+    cost = run.cost
+    return (
+        f"{what}{cost.cpu_seconds:.2f} s CPU, {cost.wall_seconds:.2f} s, service {run.service_seconds:.2f} s"
+    )
+
+
+def run_measured(command: Sequence[str], job: Job, environment: dict[str, str]) -> tuple[Cost, str]:
     """The cost of a command and what it printed. Raises NotDoneError where it fails."""
     result = job.folder / "cost.json"
-    environment = clean_environment() | credentials(SOURCE) | {"AWS_ENDPOINT_URL": job.url}
     done = subprocess.run(
         [sys.executable, str(HERE / "measure.py"), str(result), *command],
-        env=environment,
+        env=clean_environment() | credentials(SOURCE) | environment,
         cwd=job.folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -120,21 +122,6 @@ def run_measured(command: Sequence[str], job: Job) -> tuple[Cost, str]:
         raise NotDoneError(done.stderr)
     cost = Cost(**json.loads(result.read_text()))
     if cost.exit_code:
-        last = (done.stderr.strip() or "nothing on stderr").splitlines()[-1]
-        raise NotDoneError(f"exit code {cost.exit_code}: {last}")
+        said = [line for line in done.stderr.splitlines() if line.strip(" |+-")] or ["nothing on stderr"]
+        raise NotDoneError(f"exit code {cost.exit_code}: {said[-1].strip()}")
     return cost, done.stdout
-
-
-@contextmanager
-def open_lab() -> Iterator[Lab]:
-    """A lab with a stub of its own."""
-    command = [sys.executable, str(HERE / "stub.py")]
-    with (
-        tempfile.TemporaryDirectory(prefix="ddb-transfer-bench-") as folder,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stub,
-    ):
-        assert stub.stdin
-        assert stub.stdout
-        url = stub.stdout.readline().strip()
-        yield Lab(url, stub.pid, Path(folder))
-        stub.stdin.close()

@@ -32,11 +32,12 @@ MIB: Final = 1024.0
 
 @dataclass(kw_only=True)
 class Cost:
-    """What one run cost; seconds, MiB. `process_mib` is that of the largest process."""
+    """What one run cost; seconds, MiB. `busiest_seconds` is the CPU of one process, `process_mib` the peak of one."""
 
     exit_code: int = 0
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    busiest_seconds: float = 0.0
     process_mib: float = 0.0
     tree_rss_mib: float = 0.0
     tree_pss_mib: float = 0.0
@@ -48,6 +49,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.peaks: dict[int, float] = {}
+        self.cpu_seconds: dict[int, float] = {}
         self.rss = self.pss = 0.0
         self._samples = 0
 
@@ -64,6 +66,7 @@ class Watch:
                 status = Path(f"/proc/{pid}/status").read_text()
                 rss += _mib(status, "VmRSS")
                 self.peaks[pid] = max(self.peaks.get(pid, 0.0), _mib(status, "VmHWM"))
+                self.cpu_seconds[pid] = _own_seconds(pid)
                 if self._samples % SAMPLES_PER_PSS == 0:
                     pss += _mib(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss")
         self._samples += 1
@@ -84,9 +87,18 @@ def cpu_seconds_so_far(pid: int) -> float:
     total = 0.0
     for member in (pid, *descendants(pid)):
         with suppress(OSError):
-            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-            total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+            total += sum(_times(member))
     return total
+
+
+def _own_seconds(pid: int) -> float:
+    return sum(_times(pid)[:2])
+
+
+def _times(pid: int) -> list[float]:
+    """User and system time of a process, then of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return [int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in fields[11:15]]
 
 
 def _mib(text: str, name: str) -> float:
@@ -114,6 +126,7 @@ def measured(command: list[str]) -> Cost:
         exit_code=exit_code,
         wall_seconds=wall_seconds,
         cpu_seconds=used.ru_utime + used.ru_stime,
+        busiest_seconds=max(watch.cpu_seconds.values(), default=0.0),
         process_mib=max(watch.peaks.values(), default=0.0),
         tree_rss_mib=watch.rss,
         tree_pss_mib=watch.pss,

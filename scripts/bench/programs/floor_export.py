@@ -35,9 +35,10 @@ async def export(client: Client, signer: Signer, table: str, bucket: str, segmen
         answer, crc = await client.call(signer, KEYS, "Scan", msgspec.json.encode(request))
         assert crc == isal_zlib.crc32(answer)
         page = decoder.decode(answer)
-        stored.append(gzip.compress(b'{"Item":' + b'}\n{"Item":'.join(page.items) + b"}\n"))
-        md5.update(stored[-1])
-        sha256.update(stored[-1])
+        if page.items:
+            stored.append(gzip.compress(b'{"Item":' + b'}\n{"Item":'.join(page.items) + b"}\n"))
+            md5.update(stored[-1])
+            sha256.update(stored[-1])
         if page.last_evaluated_key is None:
             break
         request["ExclusiveStartKey"] = page.last_evaluated_key

@@ -1,0 +1,134 @@
+"""The sections of the benchmark. Each is one function that returns its rows; SECTIONS names them all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from contestants import Contestant, boto3, dynamodump, floor, ours
+from lab import Lab, Run
+from rows import Row, fit_rows, rows_of
+from services import Service, Stub, open_emulator
+
+from support.services import ServiceMissingError, dynamodb_local, local_aws
+
+# Two sizes for each shape and speed: between them lies a second of CPU or more, so that the slope is no noise.
+FAST: Final = {
+    "small": (200_000, 1_000_000),
+    "typical": (20_000, 800_000),
+    "large": (5_000, 25_000),
+    "huge": (200, 1_000),
+    "binary": (50_000, 250_000),
+}
+SLOW: Final = {
+    "small": (8_000, 40_000),
+    "typical": (4_000, 20_000),
+    "large": (1_000, 5_000),
+    "huge": (25, 125),
+    "binary": (4_000, 20_000),
+}
+GROWTH: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+HUGE: Final = (500, 2_000)
+EMULATED: Final = (4_000, 16_000)
+REPEATS: Final = 3
+QUICK_SHARE: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all sections share. `quick` tries everything with few items: its figures mean nothing."""
+
+    stub: Stub
+    folder: Path
+    quick: bool
+    labs: list[Lab] = field(default_factory=list)
+
+    def lab(self, service: Service | None = None) -> Lab:
+        """A new lab, against the stub unless told otherwise."""
+        self.labs.append(Lab(service or self.stub, self.folder))
+        return self.labs[-1]
+
+    @property
+    def repeats(self) -> int:
+        """How often a headline's programs take their turns."""
+        return 1 if self.quick else REPEATS
+
+    def sizes(self, *items: int) -> tuple[int, ...]:
+        """Numbers of items, fewer of them for a quick run."""
+        return tuple(max(2, size // QUICK_SHARE) for size in items) if self.quick else items
+
+    def race(self, section: str, contestants: Sequence[Contestant], shape: str) -> list[Run]:
+        """Each program with both of its sizes, in turn."""
+        lab = self.lab()
+        for contestant in contestants:
+            for items in self.sizes(*(SLOW if contestant.slow else FAST)[shape]):
+                lab.move(section, contestant, shape, items)
+        return lab.runs
+
+
+def headline(bench: Bench) -> list[Row]:
+    """Typical items: everybody, several times in turns."""
+    contestants = [ours(), ours("parquet"), boto3(), dynamodump(), floor(), floor("bare")]
+    runs: list[Run] = []
+    for _ in range(bench.repeats):
+        runs += bench.race("headline", contestants, "typical")
+    return rows_of(runs)
+
+
+def shapes(bench: Bench) -> list[Row]:
+    """The other shapes."""
+    contestants = [ours(), boto3(), floor(), dynamodump()]
+    others = [shape for shape in FAST if shape != "typical"]
+    return rows_of([run for shape in others for run in bench.race("shapes", contestants, shape)])
+
+
+def scaling(bench: Bench) -> list[Row]:
+    """One process and two."""
+    runs: list[Run] = []
+    for _ in range(bench.repeats):
+        runs += bench.race("scaling", [ours(processes=1), ours(processes=2)], "typical")
+    return rows_of(runs)
+
+
+def growth(bench: Bench) -> list[Row]:
+    """CPU and memory of the default two processes as the table grows, and the straight line through the CPU."""
+    lab = bench.lab()
+    for form in ("jsonl", "parquet"):
+        for items in bench.sizes(*GROWTH):
+            lab.move("growth", ours(form, 2), "typical", items)
+    return rows_of(lab.runs, every_size=True) + fit_rows(lab.runs)
+
+
+def memory(bench: Bench) -> list[Row]:
+    """Memory of the default two processes with items of 400 KB."""
+    lab = bench.lab()
+    for form in ("jsonl", "parquet"):
+        for items in bench.sizes(*HUGE):
+            lab.move("memory", ours(form, 2), "huge", items)
+    return rows_of(lab.runs, every_size=True)
+
+
+def emulators(bench: Bench) -> list[Row]:
+    """Local engines of DynamoDB: how many cores they keep busy while we run."""
+    rows = []
+    for name, start in (("MiniStack", local_aws), ("DynamoDB Local", dynamodb_local)):
+        try:
+            with open_emulator(start, bench.stub) as emulator:
+                bench.lab(emulator).move(
+                    "warm-up", ours(), "typical", 100
+                )  # it loads its parts when they are used
+                lab = bench.lab(emulator)
+                for items in bench.sizes(*EMULATED):
+                    lab.move(f"on {name}", ours(processes=2), "typical", items)
+                rows += rows_of(lab.runs)
+        except ServiceMissingError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+    return rows
+
+
+SECTIONS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
+    section.__name__: section for section in (headline, shapes, scaling, growth, memory, emulators)
+}

@@ -1,0 +1,148 @@
+"""What programs are measured against; none of its CPU is counted with theirs.
+
+The stub, or a real emulator of DynamoDB beside the stub as S3.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from measure import cpu_seconds_so_far, descendants
+from shapes import item
+
+from support.accounts import Accounts
+from support.services import Endpoint
+from support.tables import create_table, fill
+
+EXPORT: Final = "export"
+IMPORT: Final = "import"
+STUB: Final = Path(__file__).with_name("stub.py")
+
+
+class Service(Protocol):
+    """DynamoDB and S3, given to programs as `environment`; `url` is that of DynamoDB."""
+
+    url: str
+    environment: dict[str, str]
+
+    def tables(self, shape: str, items: int) -> tuple[str, str]:
+        """The names of a table with items and of one to import them into, made before any clock starts."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """The items that it has seen so far, by direction; what it can't count is missing."""
+        ...
+
+    def cpu_seconds(self) -> float:
+        """Its own CPU so far."""
+        ...
+
+    def forget(self, bucket: str) -> None:
+        """Frees the memory of a bucket's objects."""
+        ...
+
+
+class Stub:
+    """The stub, where every table of every shape is there."""
+
+    def __init__(self, url: str, pid: int) -> None:
+        self.url = url
+        self.environment = {"AWS_ENDPOINT_URL": url}
+        self._pid = pid
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def tables(self, shape: str, items: int) -> tuple[str, str]:
+        self._ask(f"/_stub/shape/{shape}")
+        return f"{shape}-{items}", f"{shape}-{items}"
+
+    def counts(self) -> dict[str, int]:
+        stats = self._ask("/_stub/stats")
+        return {EXPORT: stats["scanned_items"], IMPORT: stats["puts"]}
+
+    def cpu_seconds(self) -> float:
+        return cpu_seconds_so_far(self._pid)
+
+    def forget(self, bucket: str) -> None:
+        self._ask(f"/{bucket}", "DELETE")
+
+    def _ask(self, path: str, method: str = "GET") -> dict[str, Any]:
+        request = urllib.request.Request(self.url + path, method=method)
+        with self._opener.open(request, timeout=60) as answer:
+            told: dict[str, Any] = json.loads(answer.read() or "{}")
+            return told
+
+
+class Emulator:
+    """A real engine: a table is filled, and imported into an empty one, whose items are counted by a scan.
+
+    It can't count what an export has read; but its import's count tells that, too.
+    """
+
+    def __init__(self, endpoint: Endpoint, pids: set[int], stub: Stub) -> None:
+        self.url = endpoint.url
+        self.environment = {"AWS_ENDPOINT_URL": endpoint.url, "AWS_ENDPOINT_URL_S3": stub.url}
+        self._pids = pids
+        self._stub = stub
+        self._copies: list[str] = []
+
+    def tables(self, shape: str, items: int) -> tuple[str, str]:
+        source = f"{shape}-{items}"
+        copy = f"copy-{len(self._copies)}-of-{source}"
+        rng = random.Random(1)
+        with closing(Accounts()) as accounts:
+            client = accounts.dynamodb(self.url)
+            create_table(client, source)
+            create_table(client, copy)
+            assert items == fill(client, source, (item(shape, number, rng) for number in range(items)))
+        self._copies.append(copy)
+        return source, copy
+
+    def counts(self) -> dict[str, int]:
+        with closing(Accounts()) as accounts:
+            pages = accounts.dynamodb(self.url).get_paginator("scan")
+            return {
+                IMPORT: sum(
+                    page["Count"]
+                    for copy in self._copies
+                    for page in pages.paginate(TableName=copy, Select="COUNT")
+                )
+            }
+
+    def cpu_seconds(self) -> float:
+        return sum(map(cpu_seconds_so_far, self._pids))
+
+    def forget(self, bucket: str) -> None:
+        self._stub.forget(bucket)
+
+
+@contextmanager
+def open_stub() -> Iterator[Stub]:
+    """The stub in a process of its own."""
+    command = [sys.executable, str(STUB)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        yield Stub(process.stdout.readline().strip(), process.pid)
+        process.stdin.close()
+
+
+@contextmanager
+def open_emulator(start: Callable[[], AbstractContextManager[Endpoint]], stub: Stub) -> Iterator[Emulator]:
+    """An emulator that `start` serves; its processes are the ones that are new below this one."""
+    before = set(descendants(os.getpid()))
+    with start() as endpoint:
+        new = set(descendants(os.getpid())) - before
+        yield Emulator(endpoint, {pid for pid in new if _parent(pid) == os.getpid()}, stub)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
