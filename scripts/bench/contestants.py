@@ -84,7 +84,7 @@ def dynamodump() -> Contestant:
         return [python, str(PROGRAMS / "dynamodump_awake.py"), "-m", mode, *place, *server, *account]
 
     return Contestant(
-        name="dynamodump",
+        name="dynamodump to a folder",
         slow=True,
         may_fail=True,
         exports=lambda job: words("backup", job),

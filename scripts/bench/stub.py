@@ -9,21 +9,17 @@ S3 (path style) keeps objects in memory until their bucket is deleted. GET /_stu
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 import zlib
 from pathlib import Path
-from typing import Final
 
 import uvloop
-from aiohttp import web
 
 sys.path.insert(0, str(Path(__file__).parent))
 from shapes import Pages
+from stub_http import Handler, Request, Response, serve
 from stub_s3 import S3, xml
-
-MAX_BODY_BYTES: Final = 1 << 31
 
 
 class DynamoDB:
@@ -88,10 +84,10 @@ class DynamoDB:
         }
         return json.dumps({"Table": table}).encode()
 
-    async def call(self, request: web.Request) -> web.Response:
+    def call(self, request: Request) -> Response:
         """A call by its X-Amz-Target; without one it is STS."""
-        body = await request.read()
-        operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        body = request.body
+        operation = request.headers.get("x-amz-target", "").rpartition(".")[2]
         status, crc = 200, None
         match operation:
             case "Scan":
@@ -114,9 +110,7 @@ class DynamoDB:
             case _:
                 status, answer = 400, b'{"__type":"UnknownOperationException","message":"not in the stub"}'
         headers = {"x-amz-crc32": str(zlib.crc32(answer) if crc is None else crc)}
-        return web.Response(
-            status=status, body=answer, headers=headers, content_type="application/x-amz-json-1.0"
-        )
+        return Response(answer, status, headers | {"Content-Type": "application/x-amz-json-1.0"})
 
 
 def _parse(table: str) -> tuple[str, int]:
@@ -125,46 +119,36 @@ def _parse(table: str) -> tuple[str, int]:
     return shape, int(items)
 
 
-def _told(path: str, dynamodb: DynamoDB, s3: S3) -> web.Response:
+def _told(path: str, dynamodb: DynamoDB, s3: S3) -> dict[str, float]:
     """What the stub tells about itself."""
     what, _, name = path.removeprefix("/_stub/").partition("/")
     if what == "shape":
         pages = dynamodb.pages(name)
-        return web.json_response({"item_bytes": pages.item_bytes, "items_per_page": pages.items})
-    return web.json_response(
-        {
-            "scanned_items": dynamodb.scanned_items,
-            "sampled_items": dynamodb.sampled_items,
-            "puts": dynamodb.puts,
-            "put_bytes": dynamodb.put_bytes,
-            "stored_bytes": s3.stored_bytes,
-        }
-    )
+        return {"item_bytes": pages.item_bytes, "items_per_page": pages.items}
+    return {
+        "scanned_items": dynamodb.scanned_items,
+        "sampled_items": dynamodb.sampled_items,
+        "puts": dynamodb.puts,
+        "put_bytes": dynamodb.put_bytes,
+        "stored_bytes": s3.stored_bytes,
+    }
 
 
-async def serve(port: int) -> None:
-    """Serves until the input ends."""
+def handler() -> Handler:
+    """All of the stub, with nothing in it."""
     dynamodb, s3 = DynamoDB(), S3()
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request, web.Request)
+    def handle(request: Request) -> Response:
         if request.path.startswith("/_stub/"):
-            return _told(request.path, dynamodb, s3)
+            return Response(json.dumps(_told(request.path, dynamodb, s3)).encode())
         if request.path == "/" and request.method == "POST":
-            return await dynamodb.call(request)
-        return await s3.call(request)
+            return dynamodb.call(request)
+        return s3.call(request)
 
-    application = web.Application(client_max_size=MAX_BODY_BYTES)
-    application.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    await runner.cleanup()
+    return handle
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    uvloop.run(serve(parser.parse_args().port))
+    uvloop.run(serve(handler(), parser.parse_args().port))

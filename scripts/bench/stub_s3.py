@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from aiohttp import web
+from stub_http import Request, Response
 
 
 class S3:
@@ -19,23 +18,22 @@ class S3:
         self.ids = itertools.count(1)
         self.stored_bytes = 0
 
-    async def call(self, request: web.Request) -> web.Response:
+    def call(self, request: Request) -> Response:
         """A request by method, path and query."""
         bucket, _, key = request.path[1:].partition("/")
-        body = await request.read()
         query = request.query
         if not key:
             return self.bucket(request, bucket)
         if request.method in {"PUT", "POST"} and ("uploads" in query or "uploadId" in query):
-            return self.upload(request, f"{bucket}/{key}", body)
+            return self.upload(request, f"{bucket}/{key}")
         match request.method:
             case "PUT":
-                return self.store(request, f"{bucket}/{key}", body, self.etag())
+                return self.store(request, f"{bucket}/{key}", request.body, self.etag())
             case "DELETE":
                 self.uploads.pop(query.get("uploadId", ""), None)
                 if "uploadId" not in query:
                     self.objects.pop(f"{bucket}/{key}", None)
-                return web.Response(status=204)
+                return Response(status=204)
             case _:
                 return self.get(request, f"{bucket}/{key}")
 
@@ -43,19 +41,19 @@ class S3:
         """A new one; hashing the body would only cost a core that the measured program may need."""
         return f"{next(self.ids):032x}"
 
-    def store(self, request: web.Request, path: str, body: bytes, etag: str) -> web.Response:
+    def store(self, request: Request, path: str, body: bytes, etag: str) -> Response:
         """Keeps an object unless If-None-Match or If-Match forbids it."""
         old = self.objects.get(path)
-        wanted = request.headers.get("If-Match")
-        if (old and request.headers.get("If-None-Match") == "*") or (
+        wanted = request.headers.get("if-match")
+        if (old and request.headers.get("if-none-match") == "*") or (
             wanted and (old is None or wanted.strip('"') != old[1])
         ):
             return _error(412, "PreconditionFailed")
         self.objects[path] = (body, etag)
         self.stored_bytes += len(body)
-        return web.Response(headers={"ETag": f'"{etag}"'})
+        return Response(headers={"ETag": f'"{etag}"'})
 
-    def upload(self, request: web.Request, path: str, body: bytes) -> web.Response:
+    def upload(self, request: Request, path: str) -> Response:
         """CreateMultipartUpload, UploadPart and CompleteMultipartUpload."""
         if "uploads" in request.query:
             name = f"upload-{next(self.ids)}"
@@ -66,8 +64,8 @@ class S3:
             return _error(404, "NoSuchUpload")
         parts = self.uploads[name][1]
         if request.method == "PUT":
-            parts[int(request.query["partNumber"])] = body
-            return web.Response(headers={"ETag": f'"{self.etag()}"'})
+            parts[int(request.query["partNumber"])] = request.body
+            return Response(headers={"ETag": f'"{self.etag()}"'})
         whole = b"".join(parts[number] for number in sorted(parts))
         stored = self.store(request, path, whole, etag := f"{self.etag()}-{len(parts)}")
         if stored.status != 200:
@@ -75,7 +73,7 @@ class S3:
         del self.uploads[name]
         return xml("CompleteMultipartUploadResult", f'<ETag>"{etag}"</ETag>')
 
-    def get(self, request: web.Request, path: str) -> web.Response:
+    def get(self, request: Request, path: str) -> Response:
         """GetObject, or a Range of it, and HeadObject."""
         if path not in self.objects:
             return _error(404, "NoSuchKey")
@@ -85,25 +83,26 @@ class S3:
             "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT",
             "Accept-Ranges": "bytes",
         }
-        span = request.http_range
-        if "Range" not in request.headers:
-            return web.Response(body=body, headers=headers)
-        first, end, _ = span.indices(len(body))
-        if first >= end:
+        if "range" not in request.headers:
+            return Response(body=body, headers=headers)
+        first, _, last = request.headers["range"].removeprefix("bytes=").partition("-")
+        span = slice(int(first), int(last) + 1 if last else None) if first else slice(-int(last), None)
+        begin, end, _ = span.indices(len(body))
+        if begin >= end:
             return _error(416, "InvalidRange")
-        headers["Content-Range"] = f"bytes {first}-{end - 1}/{len(body)}"
-        return web.Response(status=206, body=body[first:end], headers=headers)
+        headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(body)}"
+        return Response(status=206, body=body[begin:end], headers=headers)
 
-    def bucket(self, request: web.Request, bucket: str) -> web.Response:
+    def bucket(self, request: Request, bucket: str) -> Response:
         """HeadBucket, CreateBucket, DeleteBucket with all its objects, ListObjectsV2 and ListMultipartUploads."""
         query = request.query
         if request.method == "DELETE":
             self.objects = {
                 path: kept for path, kept in self.objects.items() if not path.startswith(f"{bucket}/")
             }
-            return web.Response(status=204)
+            return Response(status=204)
         if request.method != "GET":
-            return web.Response(headers={"x-amz-bucket-region": "us-east-1"})
+            return Response(headers={"x-amz-bucket-region": "us-east-1"})
         start = f"{bucket}/{query.get('prefix', '')}"
         if "uploads" in query:
             found = [(name, path) for name, (path, _) in self.uploads.items() if path.startswith(start)]
@@ -114,7 +113,7 @@ class S3:
             return xml("ListMultipartUploadsResult", "<IsTruncated>false</IsTruncated>" + "".join(rows))
         return self.listing(query, bucket, start)
 
-    def listing(self, query: Any, bucket: str, start: str) -> web.Response:
+    def listing(self, query: dict[str, str], bucket: str, start: str) -> Response:
         """ListObjectsV2, with a delimiter as S3 has it."""
         after = f"{bucket}/{query.get('continuation-token') or query.get('start-after', '')}"
         delimiter, rows = query.get("delimiter", ""), {}
@@ -137,11 +136,11 @@ class S3:
         return xml("ListBucketResult", f"{coded}<IsTruncated>false</IsTruncated>" + "".join(rows.values()))
 
 
-def xml(name: str, inside: str, status: int = 200) -> web.Response:
+def xml(name: str, inside: str, status: int = 200) -> Response:
     """An answer in XML."""
     text = f'<?xml version="1.0" encoding="UTF-8"?><{name}>{inside}</{name}>'
-    return web.Response(status=status, content_type="application/xml", text=text)
+    return Response(text.encode(), status, {"Content-Type": "application/xml"})
 
 
-def _error(status: int, code: str) -> web.Response:
+def _error(status: int, code: str) -> Response:
     return xml("Error", f"<Code>{code}</Code><Message>{code}</Message>", status)

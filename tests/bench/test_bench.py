@@ -17,7 +17,7 @@ from support.environment import ROOT
 DIRECTIONS = ("export", "import")
 OURS, OURS_2 = "ddb-transfer jsonl, 1 proc.", "ddb-transfer jsonl, 2 proc."
 PARQUET, PARQUET_2 = "ddb-transfer parquet, 1 proc.", "ddb-transfer parquet, 2 proc."
-FIELD = (OURS, "boto3 as documented", "dynamodump", "floor")
+FIELD = (OURS, "boto3 as documented", "dynamodump to a folder", "floor")
 EXPECTED = {
     *product(["headline"], [*FIELD, PARQUET, "floor, bare sockets"], DIRECTIONS, ["typical"]),
     *product(["shapes"], FIELD, DIRECTIONS, ["small", "large", "huge", "binary"]),
