@@ -28,5 +28,5 @@ bench: venv ## speed, memory and scaling beside others; ARGS="--only headline", 
 	@.venv/bin/python scripts/bench $(ARGS)
 
 clean: ## remove what the targets made, also the installed servers
-	rm -rf .venv .cache .demo .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
+	rm -rf .venv .cache .demo .bench .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -27,7 +27,10 @@ class NotDoneError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One measured run. `service_seconds` is the service's CPU meanwhile, `failure` why there is no cost."""
+    """One measured run. `failure` says why there is no cost.
+
+    `service_seconds` is the service's CPU meanwhile, `waiting_seconds` how long it waited for a core.
+    """
 
     section: str
     contestant: str
@@ -36,6 +39,7 @@ class Run:
     items: int
     cost: Cost = field(default_factory=Cost)
     service_seconds: float = 0.0
+    waiting_seconds: float = 0.0
     failure: str = ""
     may_fail: bool = False
 
@@ -76,14 +80,15 @@ class Lab:
 
     def _measured(self, run: Run, command: Sequence[str], job: Job) -> tuple[Run, str]:
         """The run with its cost or failure, and what it printed."""
-        counts, cpu_seconds = self.service.counts(), self.service.cpu_seconds()
+        service, counts = self.service, self.service.counts()
+        cpu_before, waiting_before = service.cpu_seconds(), service.waiting_seconds()
         try:
-            cost, printed = run_measured(command, job, self.service.environment)
-            service_seconds = self.service.cpu_seconds() - cpu_seconds
+            cost, printed = run_measured(command, job, service.environment)
+            used, waited = service.cpu_seconds() - cpu_before, service.waiting_seconds() - waiting_before
             self._prove(run, counts)
         except NotDoneError as error:
             return replace(run, failure=str(error)), ""
-        return replace(run, cost=cost, service_seconds=service_seconds), printed
+        return replace(run, cost=cost, service_seconds=used, waiting_seconds=waited), printed
 
     def _prove(self, run: Run, before: dict[str, int]) -> None:
         """Raises NotDoneError unless the service counted every item of the run, and no other."""

@@ -91,6 +91,16 @@ def cpu_seconds_so_far(pid: int) -> float:
     return total
 
 
+def waiting_seconds_so_far(pid: int) -> float:
+    """How long threads of a running process and its descendants have waited for a core that others had."""
+    total = 0.0
+    for member in (pid, *descendants(pid)):
+        with suppress(OSError):
+            for thread in Path(f"/proc/{member}/task").iterdir():
+                total += int((thread / "schedstat").read_text().split()[1]) / 1e9
+    return total
+
+
 def _own_seconds(pid: int) -> float:
     return sum(_times(pid)[:2])
 

@@ -28,6 +28,7 @@ TITLES: Final = {
     "wall_marginal": "by wall",
     "busiest_marginal": "by busiest",
     "service_cores": "svc cores",
+    "service_busy": "svc busy",
     "process_mib": "MiB one",
     "tree_rss_mib": "MiB all",
     "tree_pss_mib": "PSS all",
@@ -36,7 +37,15 @@ TITLES: Final = {
 TEXTS: Final = {"section", "contestant", "direction", "shape", "note"}
 COUNTS: Final = {"items", "runs"}
 SHARES: Final = {"cpu_spread", "marginal_spread"}
-SMALL: Final = {"of_boto3", "of_floor", "cpu_seconds", "wall_seconds", "service_cores", "startup_seconds"}
+SMALL: Final = {
+    "of_boto3",
+    "of_floor",
+    "cpu_seconds",
+    "wall_seconds",
+    "service_cores",
+    "service_busy",
+    "startup_seconds",
+}
 
 
 def table(rows: Sequence[Row]) -> str:

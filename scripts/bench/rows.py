@@ -23,7 +23,8 @@ class Row:
     - `busiest_marginal` is that of the CPU of the busiest process alone: what wall time would be with a core for each.
     - Spreads are the distance of the extremes as a share of the median.
     - `of_boto3` and `of_floor` are ratios of `marginal`.
-    - `service_cores` is the CPU of the service over wall time, by the slopes of both.
+    - `service_cores` is the CPU of the service over wall time, by the slopes of both; `service_busy` counts also the time
+      that it waited for a core.
     """
 
     section: str
@@ -44,6 +45,7 @@ class Row:
     wall_marginal: float | None = None
     busiest_marginal: float | None = None
     service_cores: float | None = None
+    service_busy: float | None = None
     process_mib: float | None = None
     tree_rss_mib: float | None = None
     tree_pss_mib: float | None = None
@@ -128,6 +130,7 @@ def _add_slopes(row: Row, small: Sequence[Run], big: Sequence[Run]) -> None:
     busiest = median(slopes(lambda run: run.cost.busiest_seconds))
     row.busiest_marginal = 1 / busiest if busiest > 0 else None
     row.service_cores = median(slopes(lambda run: run.service_seconds)) / median(wall)
+    row.service_busy = median(slopes(lambda run: run.service_seconds + run.waiting_seconds)) / median(wall)
 
 
 def _add_ratios(rows: Iterable[Row]) -> None:

@@ -32,7 +32,7 @@ SLOW: Final = {
 }
 GROWTH: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 HUGE: Final = (500, 2_000)
-EMULATED: Final = (4_000, 16_000)
+EMULATED: Final = (8_000, 40_000)
 REPEATS: Final = 3
 QUICK_SHARE: Final = 50
 
@@ -112,7 +112,7 @@ def memory(bench: Bench) -> list[Row]:
 
 
 def emulators(bench: Bench) -> list[Row]:
-    """Local engines of DynamoDB: how many cores they keep busy while we run."""
+    """Local engines of DynamoDB: how busy they are while we run."""
     rows = []
     for name, start in (("MiniStack", local_aws), ("DynamoDB Local", dynamodb_local)):
         try:

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from measure import cpu_seconds_so_far, descendants
+from measure import cpu_seconds_so_far, descendants, waiting_seconds_so_far
 from shapes import item
 
 from support.accounts import Accounts
@@ -46,6 +46,10 @@ class Service(Protocol):
         """Its own CPU so far."""
         ...
 
+    def waiting_seconds(self) -> float:
+        """How long it has waited so far for a core that others had: with its CPU, the time that it was busy."""
+        ...
+
     def forget(self, bucket: str) -> None:
         """Frees the memory of a bucket's objects."""
         ...
@@ -70,6 +74,9 @@ class Stub:
 
     def cpu_seconds(self) -> float:
         return cpu_seconds_so_far(self._pid)
+
+    def waiting_seconds(self) -> float:
+        return waiting_seconds_so_far(self._pid)
 
     def forget(self, bucket: str) -> None:
         self._ask(f"/{bucket}", "DELETE")
@@ -119,6 +126,9 @@ class Emulator:
 
     def cpu_seconds(self) -> float:
         return sum(map(cpu_seconds_so_far, self._pids))
+
+    def waiting_seconds(self) -> float:
+        return sum(map(waiting_seconds_so_far, self._pids))
 
     def forget(self, bucket: str) -> None:
         self._stub.forget(bucket)

@@ -1,6 +1,7 @@
 """How the benchmark turns runs into figures."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab import Run
@@ -11,8 +12,20 @@ from rows import BOTO3, FLOOR, Row, fit_rows, rows_of
 
 def run(contestant: str, items: int, cpu_seconds: float, failure: str = "") -> Run:
     cost = Cost(cpu_seconds=cpu_seconds, wall_seconds=2 * cpu_seconds, busiest_seconds=cpu_seconds / 2)
-    about = {"section": "headline", "contestant": contestant, "direction": "export", "shape": "typical"}
-    return Run(**about, items=items, cost=cost, service_seconds=cpu_seconds, failure=failure)  # type: ignore[arg-type]
+    about: dict[str, Any] = {
+        "section": "headline",
+        "contestant": contestant,
+        "direction": "export",
+        "shape": "typical",
+    }
+    return Run(
+        **about,
+        items=items,
+        cost=cost,
+        service_seconds=cpu_seconds,
+        waiting_seconds=cpu_seconds,
+        failure=failure,
+    )
 
 
 def only(runs: list[Run], contestant: str) -> Row:
@@ -30,6 +43,7 @@ def test_slope_is_without_start_up() -> None:
     assert pytest.approx(500) == row.wall_marginal
     assert pytest.approx(2000) == row.busiest_marginal
     assert pytest.approx(0.5) == row.service_cores
+    assert pytest.approx(1.0) == row.service_busy
 
 
 def test_repeats_give_medians_and_their_spread() -> None:
