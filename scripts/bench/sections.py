@@ -32,7 +32,7 @@ SLOW: Final = {
 }
 GROWTH: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 HUGE: Final = (500, 2_000)
-EMULATED: Final = (8_000, 40_000)
+EMULATED: Final = (10_000, 50_000)
 REPEATS: Final = 3
 QUICK_SHARE: Final = 50
 
@@ -96,8 +96,12 @@ def scaling(bench: Bench) -> list[Row]:
 def growth(bench: Bench) -> list[Row]:
     """CPU and memory of the default two processes as the table grows, and the straight line through the CPU."""
     lab = bench.lab()
+    sizes = bench.sizes(*GROWTH)
     for form in ("jsonl", "parquet"):
-        for items in bench.sizes(*GROWTH):
+        for items in (
+            *sizes,
+            *sizes[:-1],
+        ):  # the small ones twice: the noise of their start-up bends the line
             lab.move("growth", ours(form, 2), "typical", items)
     return rows_of(lab.runs, every_size=True) + fit_rows(lab.runs)
 
@@ -117,11 +121,11 @@ def emulators(bench: Bench) -> list[Row]:
     for name, start in (("MiniStack", local_aws), ("DynamoDB Local", dynamodb_local)):
         try:
             with open_emulator(start, bench.stub) as emulator:
-                bench.lab(emulator).move(
-                    "warm-up", ours(), "typical", 100
-                )  # it loads its parts when they are used
+                sizes = bench.sizes(*EMULATED)
+                # it loads its parts and compiles its code when they are used
+                bench.lab(emulator).move("warm-up", ours(), "typical", sizes[0] - 1)
                 lab = bench.lab(emulator)
-                for items in bench.sizes(*EMULATED):
+                for items in sizes:
                     lab.move(f"on {name}", ours(processes=2), "typical", items)
                 rows += rows_of(lab.runs)
         except ServiceMissingError as error:
