@@ -11,7 +11,7 @@ from ddb_shared.aws import Aws
 from ddb_shared.errors import explained
 from ddb_shared.loop import run_loop
 from ddb_shared.throttle import Pace
-from ddb_shared.wire import Wire, open_http, scan_request
+from ddb_shared.wire import open_wire, scan_request
 from ddb_shared.workers import Stop
 
 # 2,000 items show an attribute that one item in a hundred has 20 times; of 500 bytes they cost 125 read units.
@@ -37,8 +37,7 @@ async def _take(aws: Aws, table: str, segments: int, max_rcu: float | None, stop
     chosen = range(0, segments, -(-segments // MOST_SEGMENTS))
     limit = -(-SAMPLE_ITEMS // len(chosen))
     gate = asyncio.Semaphore(_AT_ONCE)
-    async with open_http(_AT_ONCE) as http:
-        wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=Pace(max_rcu))
+    async with open_wire(aws, _AT_ONCE, Pace(max_rcu)) as wire:
 
         async def page(segment: int) -> Sample:
             async with gate:

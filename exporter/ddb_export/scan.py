@@ -28,7 +28,7 @@ from ddb_shared.loop import first_error, run_loop, stop_event, unless_stopped
 from ddb_shared.progress import Tick
 from ddb_shared.storage import S3Folder
 from ddb_shared.throttle import Pace
-from ddb_shared.wire import LastKey, ScanPage, Wire, open_http, scan_request
+from ddb_shared.wire import LastKey, ScanPage, Wire, open_wire, scan_request
 from ddb_shared.workers import Channel
 
 OPEN_SEGMENTS: Final = 8
@@ -62,9 +62,7 @@ def scan_segments(task: ScanTask, channel: Channel) -> dict[str, int]:
 async def _scan_segments(task: ScanTask, channel: Channel) -> dict[str, int]:
     aws = Aws(task.aws)
     folder = S3Folder(aws.s3, task.bucket, task.prefix)
-    async with open_http(OPEN_SEGMENTS) as http, stop_event(channel) as stop:
-        pace = Pace(task.max_rcu)
-        wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=pace)
+    async with open_wire(aws, OPEN_SEGMENTS, Pace(task.max_rcu)) as wire, stop_event(channel) as stop:
         await _Scanner(task, folder, wire, channel, stop).run()
     return dict(wire.throttled)
 

@@ -32,7 +32,7 @@ from ddb_shared.manifest import Shard
 from ddb_shared.progress import Tick
 from ddb_shared.storage import Folder, S3Folder, open_folder
 from ddb_shared.throttle import MOST_REQUESTS, Flight, Pace
-from ddb_shared.wire import Wire, open_http
+from ddb_shared.wire import Wire, open_wire
 from ddb_shared.workers import Channel
 
 OPEN_SHARDS: Final = 16
@@ -87,9 +87,7 @@ async def _load_shards(task: LoadTask, channel: Channel) -> Loaded:
 async def open_writer(task: LoadTask, aws: Aws) -> AsyncIterator[tuple[Writer, Wire]]:
     """The writer that the task asks for, and the wire below it."""
     kind = SkipExisting if task.on_existing is OnExisting.SKIP else Overwrite
-    async with open_http(MOST_REQUESTS) as http:
-        pace = Pace(task.max_wcu)
-        wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=pace)
+    async with open_wire(aws, MOST_REQUESTS, Pace(task.max_wcu)) as wire:
         yield kind(wire, task.table, task.key_names), wire
 
 

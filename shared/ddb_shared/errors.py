@@ -11,18 +11,16 @@
     ├── ServiceError             a service kept failing until the retries ran out
     └── Interrupted              exit 130 or 143
 
-Every message says what failed, which one, and what to do. `explained` maps the errors of botocore, aiohttp,
+Every message says what failed, which one, and what to do. `explained` maps the errors of botocore,
 smart_open, pyarrow and the operating system; anything else is a bug of ours and keeps its traceback.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import aiohttp
 import botocore.exceptions as boto
 import msgspec
 
@@ -174,7 +172,7 @@ def explain(error: BaseException, doing: str) -> TransferError | None:  # noqa: 
         )
     if isinstance(error, boto.ParamValidationError):
         return UsageError(f"Could not {doing}: {error}")
-    if isinstance(error, aiohttp.ClientError | asyncio.TimeoutError | boto.BotoCoreError):
+    if isinstance(error, TimeoutError | boto.BotoCoreError):
         return ServiceError(f"Could not {doing}: {str(error) or type(error).__name__}", _NETWORK_REMEDY)
     if isinstance(error, msgspec.DecodeError):
         return ExportError(f"Could not {doing}: it is damaged: {error}")

@@ -9,28 +9,22 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import random
-import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Protocol, TypeVar
 
-import aiohttp
 import msgspec
 from isal import isal_zlib
-from yarl import URL
 
 from ddb_shared.errors import WireError
+from ddb_shared.http import Http, Response, open_http
 from ddb_shared.retry import POLICIES, Kind, classify
 from ddb_shared.signer import Keys, Signer
 from ddb_shared.throttle import Pace
 
 API: Final = "DynamoDB_20120810."
-CONNECT_SECONDS: Final = 5.0
-# A page of 1 MB comes within a second; half a minute of silence means that the connection is dead.
-SILENCE_SECONDS: Final = 30.0
-
 # What a request costs before the first one has told: a page of 1 MB read eventually consistently, an item of 1 KB.
 _FIRST_UNITS: Final = {"Scan": 128.0, "BatchWriteItem": 1.0, "PutItem": 1.0, "BatchGetItem": 1.0}
 _MEAN_WEIGHT: Final = 0.2  # of the newest request in the running mean
@@ -144,6 +138,16 @@ class KeyProvider(Protocol):
     async def renew(self) -> None: ...
 
 
+class Service(KeyProvider, Protocol):
+    """Where the tables are, and who asks."""
+
+    @property
+    def dynamodb_url(self) -> str: ...
+
+    @property
+    def region(self) -> str: ...
+
+
 class Wire:
     """Sends signed requests at a pace, over kept-alive connections, and retries as `retry.POLICIES` says.
 
@@ -154,8 +158,7 @@ class Wire:
     def __init__(
         self,
         *,
-        http: aiohttp.ClientSession,
-        url: str,
+        http: Http,
         region: str,
         key_provider: KeyProvider,
         pace: Pace,
@@ -164,10 +167,7 @@ class Wire:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._http = http
-        self._url = URL(url if url.endswith("/") else url + "/")
-        default_port = self._url.is_default_port()
-        host = self._url.host or ""
-        self._signer = Signer(host=host if default_port else f"{host}:{self._url.port}", region=region)
+        self._signer = Signer(host=http.host, region=region)
         self._key_provider = key_provider
         self.pace = pace
         self._units: dict[str, float] = dict(_FIRST_UNITS)
@@ -242,35 +242,38 @@ class Wire:
             self.retried[error.code] += 1
 
     async def _send(self, operation: str, body: bytes, decoder: msgspec.json.Decoder[Answer]) -> Answer:
-        keys = await self._key_provider.keys()
-        headers = self._signer.headers(keys, API + operation, body, self._clock() + self._skew_seconds)
+        answer = await self._post(operation, body)
+        crc = answer.headers.get(b"x-amz-crc32")
+        if crc is not None and crc != b"%d" % isal_zlib.crc32(answer.body):
+            raise WireError(
+                "checksum", f"the answer to {operation} does not match its x-amz-crc32", answer.status
+            )
+        if answer.status != 200:  # noqa: PLR2004 - HTTP OK
+            self._note_clock(answer.headers.get(b"date"))
+            raise _service_error(answer.status, answer.body)
         try:
-            async with self._http.post(self._url, data=body, headers=headers) as response:
-                answer = await response.read()
-                status, answered = response.status, response.headers
-        except TimeoutError as error:
-            raise WireError("timeout", f"no answer to {operation} within {SILENCE_SECONDS:.0f} s") from error
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise WireError("connection", f"{type(error).__name__}: {error}") from error
-        crc = answered.get("x-amz-crc32")
-        if crc is not None and crc != str(isal_zlib.crc32(answer)):
-            raise WireError("checksum", f"the answer to {operation} does not match its x-amz-crc32", status)
-        if status != 200:  # noqa: PLR2004 - HTTP OK
-            self._note_clock(answered.get("Date"))
-            raise _service_error(status, answer)
-        try:
-            return decoder.decode(answer)
+            return decoder.decode(answer.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise WireError(
                 "malformed", f"the answer to {operation} is not what it should be: {error}"
             ) from error
 
-    def _note_clock(self, date: str | None) -> None:
+    async def _post(self, operation: str, body: bytes) -> Response:
+        keys = await self._key_provider.keys()
+        headers = self._signer.headers(keys, API + operation, body, self._clock() + self._skew_seconds)
+        try:
+            return await self._http.post(headers, body)
+        except TimeoutError as error:
+            raise WireError("timeout", f"{operation}: {error}") from error
+        except ConnectionError as error:
+            raise WireError("connection", f"{type(error).__name__}: {error}") from error
+
+    def _note_clock(self, date: bytes | None) -> None:
         """Keeps the service's clock as ours, which may step during a run of days."""
         if date is None:
             return
         try:
-            service = email.utils.parsedate_to_datetime(date).timestamp()
+            service = email.utils.parsedate_to_datetime(date.decode("latin-1")).timestamp()
         except ValueError:
             return
         difference = service - self._clock()
@@ -317,16 +320,7 @@ def scan_request(
 
 
 @asynccontextmanager
-async def open_http(connections: int) -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP session of at most `connections` connections, each with its buffers of about 128 KiB."""
-    context = ssl.create_default_context()
-    connector = aiohttp.TCPConnector(limit=connections, ssl=context, keepalive_timeout=20)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-    async with aiohttp.ClientSession(
-        connector=connector,
-        timeout=timeout,
-        auto_decompress=False,  # the checksum is over the bytes on the wire, and we ask for them plain
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        headers={"User-Agent": "ddb-transfer", "Accept-Encoding": "identity"},
-    ) as session:
-        yield session
+async def open_wire(service: Service, connections: int, pace: Pace) -> AsyncIterator[Wire]:
+    """A wire to the service's table at this pace, over at most `connections` connections."""
+    async with open_http(service.dynamodb_url, connections) as http:
+        yield Wire(http=http, region=service.region, key_provider=service, pace=pace)

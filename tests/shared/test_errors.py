@@ -4,7 +4,6 @@ import errno
 import pickle
 from typing import Any
 
-import aiohttp
 import botocore.exceptions as boto
 import msgspec
 import pyarrow as pa
@@ -82,9 +81,7 @@ FAMILIES: list[tuple[Exception, type[TransferError]]] = [
     (boto.ReadTimeoutError(endpoint_url="http://127.0.0.1:1"), ServiceError),
     (boto.ResponseStreamingError(error="broken"), ServiceError),
     (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), ServiceError),
-    (aiohttp.ClientConnectionError("refused"), ServiceError),
-    (aiohttp.ServerDisconnectedError(), ServiceError),
-    (aiohttp.ClientPayloadError("short"), ServiceError),
+    (ConnectionRefusedError("refused"), ServiceError),
     (TimeoutError(), ServiceError),
     (WireError("ThrottlingException", "slow"), ServiceError),
     (WireError("connection", "refused"), ServiceError),

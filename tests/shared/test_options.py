@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import aiohttp
 import click
 import msgspec
 import pytest
@@ -82,7 +81,7 @@ def test_what_was_not_given_is_not_repeated() -> None:
         (Interrupted("Interrupted by SIGTERM.", "Resume.", 15), 143, "Resume."),
         (click.UsageError("No such thing."), 2, "No such thing."),
         (click.Abort(), 130, ""),
-        (aiohttp.ClientConnectionError("refused"), 1, "refused"),
+        (ConnectionRefusedError("refused"), 1, "refused"),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
     ],
 )

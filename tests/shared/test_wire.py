@@ -11,16 +11,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
 
 from ddb_shared.errors import WireError
+from ddb_shared.http import SILENCE_SECONDS, open_http
 from ddb_shared.retry import POLICIES, Kind
 from ddb_shared.signer import Keys
 from ddb_shared.throttle import Pace
-from ddb_shared.wire import Wire, open_http, scan_request
+from ddb_shared.wire import Wire, scan_request
 
 Result = TypeVar("Result")
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -125,7 +125,6 @@ class Lab:
     waits: list[float] = field(default_factory=list)
     wire: Wire = field(init=False)
     _runner: web.AppRunner = field(init=False)
-    _http: aiohttp.ClientSession = field(init=False)
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.headers.copy(), await request.read()))
@@ -144,7 +143,7 @@ class Lab:
 def run(
     act: Callable[[Lab], Awaitable[Result]],
     *script: Answerer,
-    timeout: aiohttp.ClientTimeout | None = None,
+    silence_seconds: float = SILENCE_SECONDS,
 ) -> tuple[Result, Lab]:
     """Runs `act` with a wire whose server gives these answers, the last one for ever."""
     lab = Lab(list(script))
@@ -157,12 +156,9 @@ def run(
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         port = runner.addresses[0][1]
         try:
-            async with open_http(4) as http:
-                if timeout is not None:
-                    http._timeout = timeout
+            async with open_http(f"http://127.0.0.1:{port}", 4, silence_seconds) as http:
                 lab.wire = Wire(
                     http=http,
-                    url=f"http://127.0.0.1:{port}",
                     region="eu-west-1",
                     key_provider=lab.credentials,
                     pace=quick_pace(),
@@ -243,7 +239,7 @@ def test_silence_is_a_timeout_and_is_tried_again() -> None:
         await asyncio.sleep(30)
         return web.Response()
 
-    got, lab = run(scan, hang, answer(PAGE), timeout=aiohttp.ClientTimeout(total=None, sock_read=0.2))
+    got, lab = run(scan, hang, answer(PAGE), silence_seconds=0.2)
     assert ITEMS == got
     assert Counter({"timeout": 1}) == lab.wire.retried
 
@@ -255,10 +251,9 @@ def test_a_port_that_nobody_serves_is_tried_as_often_as_the_policy_says() -> Non
         with socket.socket() as taken:  # bound, but not listening
             taken.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-            async with open_http(1) as http:
+            async with open_http(url, 1) as http:
                 wire = Wire(
                     http=http,
-                    url=url,
                     region="eu-west-1",
                     key_provider=Credentials(),
                     pace=quick_pace(),

@@ -21,7 +21,7 @@ from ddb_shared.digest import canonical_or_raw
 from ddb_shared.errors import ServiceError, WireError
 from ddb_shared.loop import run_loop
 from ddb_shared.throttle import Pace
-from ddb_shared.wire import Wire, open_http
+from ddb_shared.wire import Wire, open_wire
 from ddb_shared.workers import Channel
 
 BATCH_KEYS: Final = 100  # BatchGetItem takes at most 100 keys (API reference, BatchGetItem)
@@ -141,9 +141,7 @@ async def open_confirmer(table: Lookup, source: Lookup | None, cost: Cost) -> As
 @asynccontextmanager
 async def _open_reader(lookup: Lookup, cost: Cost) -> AsyncIterator[_Reader]:
     aws = Aws(lookup.aws)
-    async with open_http(OPEN_BATCHES) as http:
-        pace = Pace(lookup.max_rcu)
-        wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=pace)
+    async with open_wire(aws, OPEN_BATCHES, Pace(lookup.max_rcu)) as wire:
         yield _Reader(lookup, wire, cost)
         cost.throttled.update(wire.throttled)
 

@@ -15,7 +15,7 @@ from ddb_shared.items import join_lines
 from ddb_shared.loop import run_loop
 from ddb_shared.progress import Tick
 from ddb_shared.throttle import Pace
-from ddb_shared.wire import Wire, open_http
+from ddb_shared.wire import open_wire
 from ddb_shared.workers import Channel
 
 
@@ -56,9 +56,7 @@ def repair(task: RepairTask, channel: Channel) -> Repaired:
 
 async def _repair(task: RepairTask, channel: Channel) -> Repaired:
     aws, done = Aws(task.table.aws), Repaired()
-    async with open_http(1) as http:
-        pace = Pace(task.max_wcu)
-        wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=pace)
+    async with open_wire(aws, 1, Pace(task.max_wcu)) as wire:
         writer = Overwrite(wire, task.table.table, task.table.key_names)
         for batch in _batches(task.differences):
             if channel.stopping():

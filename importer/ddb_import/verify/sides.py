@@ -25,7 +25,7 @@ from ddb_shared.progress import Tick
 from ddb_shared.storage import Folder, S3Folder
 from ddb_shared.table import Table
 from ddb_shared.throttle import Pace
-from ddb_shared.wire import LastKey, ScanPage, Wire, open_http, scan_request
+from ddb_shared.wire import LastKey, ScanPage, Wire, open_wire, scan_request
 from ddb_shared.workers import Channel
 
 OPEN_SEGMENTS: Final = 8
@@ -176,9 +176,7 @@ class _TableReader:
 
     async def run(self) -> None:
         aws = Aws(self._side.aws)
-        async with open_http(OPEN_SEGMENTS) as http:
-            pace = Pace(self._side.max_rcu)
-            wire = Wire(http=http, url=aws.dynamodb_url, region=aws.region, key_provider=aws, pace=pace)
+        async with open_wire(aws, OPEN_SEGMENTS, Pace(self._side.max_rcu)) as wire:
             async with asyncio.TaskGroup() as lanes:
                 for _ in range(min(OPEN_SEGMENTS, len(self._waiting))):
                     lanes.create_task(self._lane(wire))
