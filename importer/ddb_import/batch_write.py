@@ -65,12 +65,11 @@ class Overwrite:
     async def write(self, lines: Sequence[bytes]) -> Outcome:
         """See Writer."""
         outcome = Outcome()
-        await self._write(list(enumerate(lines)), outcome)
+        await self._write(lines, range(len(lines)), outcome)
         return outcome
 
-    async def _write(self, numbered: list[tuple[int, bytes]], outcome: Outcome) -> None:
+    async def _write(self, lines: Sequence[bytes], indexes: Sequence[int], outcome: Outcome) -> None:
         """Splits a batch that the service calls invalid until the bad items stand alone."""
-        lines = [line for _, line in numbered]
         error = WireError("NotAnItem", 'the line is not of the form {"Item":{…}}')
         if are_items(lines):
             try:
@@ -82,24 +81,23 @@ class Overwrite:
             else:
                 outcome.written += len(lines)
                 return
-        if len(numbered) == 1:
-            outcome.rejects.append(Reject(*numbered[0], error.code, error.message))
+        if len(lines) == 1:
+            outcome.rejects.append(Reject(indexes[0], lines[0], error.code, error.message))
             return
-        for part in self._parts(numbered, outcome):
-            await self._write(part, outcome)
+        for part in self._parts(lines, outcome):
+            await self._write([lines[at] for at in part], [indexes[at] for at in part], outcome)
 
-    def _parts(self, numbered: list[tuple[int, bytes]], outcome: Outcome) -> list[list[tuple[int, bytes]]]:
-        """The batch without puts that a later line of the same key replaces, or else its halves."""
-        last: dict[object, tuple[int, bytes]] = {}
-        for index, line in numbered:
+    def _parts(self, lines: Sequence[bytes], outcome: Outcome) -> list[Sequence[int]]:
+        """Where the lines are that no later line of the same key replaces, or else the halves of the batch."""
+        last: dict[object, int] = {}
+        for at, line in enumerate(lines):
             item = item_of(line)
-            key = key_of(item, self._key_names) if item is not None else index
-            last[key] = (index, line)
-        if len(last) < len(numbered):
-            outcome.skipped += len(numbered) - len(last)
+            last[key_of(item, self._key_names) if item is not None else at] = at
+        if len(last) < len(lines):
+            outcome.skipped += len(lines) - len(last)
             return [sorted(last.values())]
-        middle = len(numbered) // 2
-        return [numbered[:middle], numbered[middle:]]
+        middle = len(lines) // 2
+        return [range(middle), range(middle, len(lines))]
 
     async def send(self, puts: bytes, items: int) -> float:
         """Sends write requests, joined by commas, until nothing is unprocessed; the retry budget counts only rounds that wrote nothing."""
@@ -108,9 +106,9 @@ class Overwrite:
             with explained_unless_invalid(f"write to table {self._table}"):
                 answer = await self._wire.batch_write(batch_request(self._table, [puts]), items)
             units += answer.consumed_units
-            left = [put for unprocessed in answer.unprocessed_items.values() for put in unprocessed]
-            if not left:
+            if not answer.refused_items:
                 return units
+            left = [put for unprocessed in answer.unprocessed_items.values() for put in unprocessed]
             attempt = 0 if len(left) < items else attempt + 1
             if attempt >= POLICIES[Kind.THROTTLED].attempts:
                 with explained(f"write to table {self._table}"):

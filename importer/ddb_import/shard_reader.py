@@ -27,8 +27,8 @@ class ShardReader:
     def __init__(self, folder: Folder, shard: Shard) -> None:
         self._folder = folder
         self._shard = shard
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._sha256 = hashlib.sha256()
+        # AWS's own manifests have an MD5 alone; ours have both, and the stronger one is enough
+        self._hash = hashlib.sha256() if shard.sha256 else hashlib.md5(usedforsecurity=False)
         self._stored_bytes = 0
         self._lines = 0
         self._chunks = self._read_lines()
@@ -96,8 +96,7 @@ class ShardReader:
     def _stored(self) -> Iterator[bytes]:
         with closing(self._folder.open_read(DATA + self._shard.name)) as stream:
             while data := stream.read(READ_BYTES):
-                self._md5.update(data)
-                self._sha256.update(data)
+                self._hash.update(data)
                 self._stored_bytes += len(data)
                 yield data
 
@@ -105,9 +104,9 @@ class ShardReader:
         shard = self._shard
         if shard.stored_bytes not in {-1, self._stored_bytes}:
             raise self._damaged(f"it has {self._stored_bytes:,} bytes instead of {shard.stored_bytes:,}")
-        if shard.sha256 and shard.sha256 != self._sha256.hexdigest():
+        if shard.sha256 and shard.sha256 != self._hash.hexdigest():
             raise self._damaged("its sha256 is not the manifest's: it was altered")
-        if shard.md5 and shard.md5 != base64.b64encode(self._md5.digest()).decode():
+        if not shard.sha256 and shard.md5 and shard.md5 != base64.b64encode(self._hash.digest()).decode():
             raise self._damaged("its md5 is not the manifest's: it was altered")
 
     def _damaged(self, how: str) -> ShardError:

@@ -152,6 +152,12 @@ class Aws:
         """The endpoint of the data plane, as botocore resolves it."""
         return str(self.dynamodb.meta.endpoint_url)
 
+    @property
+    def ca_bundle(self) -> str | None:
+        """The file of certificates that AWS_CA_BUNDLE or the config file names, as for every call of botocore."""
+        bundle: str | None = self.login.session._session.get_config_variable("ca_bundle")  # noqa: SLF001
+        return bundle
+
     def identity(self) -> str:
         """The caller's ARN, or what is known of the caller where STS can't be asked."""
         try:

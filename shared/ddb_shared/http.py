@@ -40,17 +40,15 @@ class Http:
     `host` is what requests name as their host and sign: with its port unless that is the scheme's own.
     """
 
-    def __init__(self, url: str, connections: int, silence_seconds: float) -> None:
+    def __init__(self, url: str, connections: int, silence_seconds: float, ca_bundle: str | None) -> None:
         parts = urlsplit(url)
         self._name = parts.hostname or ""
         self._port = parts.port or _DEFAULT_PORTS[parts.scheme]
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._tls = ssl.create_default_context(cafile=ca_bundle) if parts.scheme == "https" else None
         name = f"[{self._name}]" if ":" in self._name else self._name
         self.host = name if self._port == _DEFAULT_PORTS[parts.scheme] else f"{name}:{self._port}"
         # plain answers are asked for: their checksum is over the bytes on the wire
-        self._head = (
-            f"POST / HTTP/1.1\r\nHost: {self.host}\r\nUser-Agent: ddb-transfer\r\nAccept-Encoding: identity\r\n"
-        )
+        self._head = f"POST / HTTP/1.1\r\nHost: {self.host}\r\nUser-Agent: ddb-transfer\r\nAccept-Encoding: identity\r\n"
         self._free = asyncio.Semaphore(connections)
         self._silence_seconds = silence_seconds
         self._idle: list[_Connection] = []
@@ -100,10 +98,17 @@ class Http:
 
 @asynccontextmanager
 async def open_http(
-    url: str, connections: int, silence_seconds: float = SILENCE_SECONDS
+    url: str,
+    connections: int,
+    *,
+    silence_seconds: float = SILENCE_SECONDS,
+    ca_bundle: str | None = None,
 ) -> AsyncIterator[Http]:
-    """A client for the host of `url` with at most `connections` connections, each with buffers of up to 256 KiB."""
-    http = Http(url, connections, silence_seconds)
+    """A client for the host of `url` with at most `connections` connections, each with a buffer of 256 KiB.
+
+    `ca_bundle` is a file of certificates to trust instead of the system's.
+    """
+    http = Http(url, connections, silence_seconds, ca_bundle)
     try:
         yield http
     finally:
@@ -140,7 +145,7 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one by its methods alone
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one by its methods alone
         self.is_open = True
         self._watch = self._loop.call_later(self._silence_seconds, self._listen)
 
@@ -167,6 +172,9 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Called by the parser, before it takes bytes that follow the answer."""
+        if self._parser.get_status_code() < 200:  # noqa: PLR2004 - an interim answer: the real one follows
+            self._headers = {}
+            return
         if self._answer is None or self._answer.done():
             self.close()  # nobody asked
             return

@@ -147,6 +147,9 @@ class Service(KeyProvider, Protocol):
     @property
     def region(self) -> str: ...
 
+    @property
+    def ca_bundle(self) -> str | None: ...
+
 
 class Wire:
     """Sends signed requests at a pace, over kept-alive connections, and retries as `retry.POLICIES` says.
@@ -204,7 +207,7 @@ class Wire:
     async def _call(
         self, operation: str, body: bytes, decoder: msgspec.json.Decoder[Answer], items: int = 1
     ) -> Answer:
-        attempts: Counter[Kind] = Counter()
+        attempts: dict[Kind, int] = {}
         while True:
             charged = self._units[operation] * items
             await self.pace.admit(charged)
@@ -216,12 +219,13 @@ class Wire:
                 self.pace.settle(charged=charged, consumed=0.0, refused=refused)
                 policy = POLICIES.get(kind)
                 self._count(kind, error)
-                if policy is None or attempts[kind] + 1 >= policy.attempts:
+                attempt = attempts.get(kind, 0)
+                if policy is None or attempt + 1 >= policy.attempts:
                     raise
                 if kind is Kind.EXPIRED:
                     await self._key_provider.renew()
-                await self.back_off(kind, attempts[kind])
-                attempts[kind] += 1
+                await self.back_off(kind, attempt)
+                attempts[kind] = attempt + 1
             else:
                 self._settle(operation, answer, charged, items)
                 return answer
@@ -322,5 +326,5 @@ def scan_request(
 @asynccontextmanager
 async def open_wire(service: Service, connections: int, pace: Pace) -> AsyncIterator[Wire]:
     """A wire to the service's table at this pace, over at most `connections` connections."""
-    async with open_http(service.dynamodb_url, connections) as http:
+    async with open_http(service.dynamodb_url, connections, ca_bundle=service.ca_bundle) as http:
         yield Wire(http=http, region=service.region, key_provider=service, pace=pace)

@@ -156,7 +156,7 @@ def run(
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         port = runner.addresses[0][1]
         try:
-            async with open_http(f"http://127.0.0.1:{port}", 4, silence_seconds) as http:
+            async with open_http(f"http://127.0.0.1:{port}", 4, silence_seconds=silence_seconds) as http:
                 lab.wire = Wire(
                     http=http,
                     region="eu-west-1",

@@ -176,10 +176,10 @@ class _TableReader:
 
     async def run(self) -> None:
         aws = Aws(self._side.aws)
-        async with open_wire(aws, OPEN_SEGMENTS, Pace(self._side.max_rcu)) as wire:
-            async with asyncio.TaskGroup() as lanes:
-                for _ in range(min(OPEN_SEGMENTS, len(self._waiting))):
-                    lanes.create_task(self._lane(wire))
+        pace = Pace(self._side.max_rcu)
+        async with open_wire(aws, OPEN_SEGMENTS, pace) as wire, asyncio.TaskGroup() as lanes:
+            for _ in range(min(OPEN_SEGMENTS, len(self._waiting))):
+                lanes.create_task(self._lane(wire))
         self._cost.throttled.update(wire.throttled)
 
     async def _lane(self, wire: Wire) -> None:
