@@ -10,7 +10,7 @@ import msgspec
 
 from ddb_shared.columns import Column
 from ddb_shared.compression import SUFFIXES, compressor
-from ddb_shared.items import join_lines
+from ddb_shared.items import line_pieces
 
 JSONL: Final = "jsonl"
 PARQUET: Final = "parquet"
@@ -77,9 +77,9 @@ class JsonLines:
 
     def add(self, items: Sequence[msgspec.Raw]) -> bytes:
         """See Encoder."""
-        lines = join_lines(items)
-        self.plain_bytes += len(lines)
-        return self._compressor.compress(lines)
+        pieces = line_pieces(items)
+        self.plain_bytes += sum(map(len, pieces))
+        return b"".join(map(self._compressor.compress, pieces))
 
     def finish(self) -> bytes:
         """See Encoder."""
