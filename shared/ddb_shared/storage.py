@@ -23,9 +23,9 @@ from ddb_shared.retry import patiently
 
 __all__ = ["ConflictError", "Folder", "Listed", "LocalFolder", "S3Folder", "Stored", "open_folder"]
 
-# Each open upload buffers one part, so this bounds a worker's memory; 10,000 parts of it make 80 GB, and shards are
+# Each open upload buffers one part, so this bounds a worker's memory; 10,000 parts of it make 50 GB, and shards are
 # far smaller. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html: at least 5 MiB.
-PART_BYTES: Final = 8 * 1024 * 1024
+PART_BYTES: Final = 5 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
 
 # Our client is patient by itself. smart_open's own retries wait ten seconds each, for a NoSuchUpload too, which says that
