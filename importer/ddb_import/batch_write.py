@@ -15,8 +15,9 @@ from ddb_shared.retry import POLICIES, Kind, classify
 from ddb_shared.wire import Wire
 
 BATCH_ITEMS: Final = 25  # BatchWriteItem takes at most 25 puts (API reference, BatchWriteItem)
-# and 16 MB. Items of 400 KB take up to 2.4 MB as escaped JSON; a quarter of the limit keeps a batch's memory small.
-BATCH_BYTES: Final = 4 * 1024 * 1024
+# and 16 MB. Every open shard has a batch waiting, so this bounds a worker's memory. Batches of items of up to 40 KB are
+# full all the same, and of larger ones a request costs little beside its bytes.
+BATCH_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
