@@ -54,6 +54,16 @@ def test_both_runners_give_the_same(runner: Runner, tmp_path: Path) -> None:
     assert sum(tick.items for tick in ticks) == 10
 
 
+@pytest.mark.parametrize(("own", "expected"), [(None, "1"), ("4", "4")])
+def test_workers_have_one_heap(own: str | None, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As glibc reads it when a process starts; who has set it otherwise keeps that."""
+    name = "MALLOC_ARENA_MAX"
+    monkeypatch.setenv(name, own or "")  # so that it is restored
+    if own is None:
+        del os.environ[name]
+    assert Processes(1).run(tasks.environment, [name], nothing, Stop()) == [expected]
+
+
 @pytest.mark.parametrize("runner", [Serial(), Processes(3)])
 def test_no_tasks_give_no_results(runner: Runner) -> None:
     """A resumed export may have nothing left to scan."""

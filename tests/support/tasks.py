@@ -27,6 +27,11 @@ def square(job: Job, channel: Channel) -> tuple[int, int]:
     return job.number, job.number**2
 
 
+def environment(name: str, _: Channel) -> str | None:
+    """A variable of the worker's environment."""
+    return os.environ.get(name)
+
+
 def fail_first(job: Job, channel: Channel) -> int:
     """Number 0 fails once the others run; they go on until they are told to stop, and leave a mark."""
     if job.number == 0:
