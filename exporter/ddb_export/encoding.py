@@ -32,6 +32,11 @@ class Encoder(Protocol):
         """A guess of the stored size of what `add` has taken and not given yet."""
         ...
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the shard should end, so that neither its writer nor its reader needs more memory."""
+        ...
+
     def add(self, items: Sequence[msgspec.Raw]) -> bytes:
         """Takes a page of items; returns the next bytes of the shard, if any are ready."""
         ...
@@ -74,6 +79,10 @@ class JsonLines:
     @property
     def waiting_bytes(self) -> int:
         return 0  # a compressor's window
+
+    @property
+    def is_full(self) -> bool:
+        return False
 
     def add(self, items: Sequence[msgspec.Raw]) -> bytes:
         """See Encoder."""

@@ -127,6 +127,7 @@ class _Scanner:
     def _is_full(self, writer: ShardWriter, opened_at: float) -> bool:
         return (
             writer.expected_bytes >= self._task.shard_size
+            or writer.is_full
             or time.monotonic() - opened_at >= SHARD_SECONDS
             or self.stop.is_set()
         )

@@ -49,6 +49,11 @@ class ShardWriter:
         """About what the shard would have if it ended here."""
         return self.stored_bytes + self._encoder.waiting_bytes
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the shard should end, whatever its size."""
+        return self._encoder.is_full
+
     def commit(self) -> Shard:
         """Completes the upload and checks that all of it has arrived."""
         with self._lock:

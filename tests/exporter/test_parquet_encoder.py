@@ -218,6 +218,18 @@ def test_row_groups_end_by_size(compression: str, monkeypatch: pytest.MonkeyPatc
     assert [line.decode() for line in lines] == pl.read_parquet(io.BytesIO(data))["item"].to_list()
 
 
+def test_a_shard_ends_before_its_footer_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each column of each row group costs memory wherever the file is open, so 1,000 columns make smaller shards."""
+    monkeypatch.setattr(parquet_encoder, "ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr(parquet_encoder, "MOST_COLUMN_CHUNKS", 3 * (len(ODD_COLUMNS) + 1))
+    encoder = Encoding(format=PARQUET, compression="zstd", columns=ODD_COLUMNS).encoder()
+    full = []
+    for line in encoded([{"pk": {"S": str(n)}} for n in range(4)]):
+        encoder.add([msgspec.Raw(line)])
+        full.append(encoder.is_full)
+    assert full == [False, False, True, True]
+
+
 def test_the_columns_of_a_thousand_attributes() -> None:
     """As wide as it gets."""
     items = [{"pk": {"S": str(n)}} | {f"a{i}": {"N": str(n + i)} for i in range(1_000)} for n in range(20)]
