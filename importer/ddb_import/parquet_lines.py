@@ -58,7 +58,12 @@ def _footer(read_tail: ReadTail, size: int) -> bytes:
 
 def _lines(source: _InOrder, max_bytes: int) -> Iterator[list[bytes]]:
     metadata = pq.read_metadata(pa.BufferReader(source.footer))
-    file = pq.ParquetFile(pa.PythonFile(source, mode="r"), metadata=metadata, buffer_size=READ_BYTES)
+    file = pq.ParquetFile(
+        pa.PythonFile(source, mode="r"),
+        metadata=metadata,
+        buffer_size=READ_BYTES,
+        pre_buffer=False,  # else a row group's whole column is read at once
+    )
     if ITEM not in file.schema_arrow.names or file.schema_arrow.field(ITEM).type not in _ITEM_TYPES:
         raise DecompressionError(f"it has no column {ITEM!r} of strings")
     for group in range(metadata.num_row_groups):
