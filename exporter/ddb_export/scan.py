@@ -4,7 +4,7 @@ One event loop keeps several scans going. A segment asks for its next page befor
 joining, compressing, hashing and uploading run in threads. When a shard's upload is complete the segment's checkpoint
 is replaced, and only then does the shard exist.
 
-Memory of a worker: OPEN_SEGMENTS x (one upload part + two pages of 1 MB), about 80 MB. For Parquet it is
+Memory of a worker: OPEN_SEGMENTS x (one upload part + two pages of 1 MB), about 60 MB. For Parquet it is
 OPEN_PARQUET_SEGMENTS x (that + one row group), and once the columns of a row group.
 """
 

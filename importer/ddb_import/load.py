@@ -3,15 +3,15 @@
 A scan returns items in hash order, so one shard after another would heat one partition of the table at a time. A worker
 keeps OPEN_SHARDS shards of different segments open, and their batches take turns.
 
-Memory of a worker: OPEN_SHARDS x (one chunk of lines + read buffers, about 1 MB) + FLIGHT_BYTES of requests twice
-(lines and body), about 60 MB.
+Memory of a worker: OPEN_SHARDS x (a chunk of lines, read buffers, a waiting batch: about 2 MB) + FLIGHT_BYTES of requests
+three times (lines, puts, body), about 80 MB with items of 400 KB; for Parquet OPEN_PARQUET_SHARDS x 10 MB + the same requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -36,6 +36,8 @@ from ddb_shared.wire import Wire, open_wire
 from ddb_shared.workers import Channel
 
 OPEN_SHARDS: Final = 16
+# An open Parquet shard takes 6 to 9 MB: its footer, up to 4,000 column chunks, and a page as stored and as it is.
+OPEN_PARQUET_SHARDS: Final = 8
 FLIGHT_BYTES: Final = 16 * 1024 * 1024
 # What a crash has to write again. Each checkpoint is one PUT of 2 ms of CPU: for 16 shards 1% of a core.
 CHECKPOINT_SECONDS: Final = 5.0
@@ -121,7 +123,7 @@ class _Loader:
                         for chore in (self._save_regularly, self._report_regularly, self._close_on_stop)
                     ]
                     async with asyncio.TaskGroup() as lanes:
-                        for _ in range(min(OPEN_SHARDS, len(waiting))):
+                        for _ in range(min(_open_shards(waiting), len(waiting))):
                             lanes.create_task(self._load_waiting(waiting, lanes))
                     for chore in chores:
                         chore.cancel()
@@ -243,6 +245,12 @@ class _Loader:
 
     def _report(self) -> None:
         self._channel.report(self._tally.tick(self._wire))
+
+
+def _open_shards(shards: Iterable[Shard]) -> int:
+    """How many of them may be open at once."""
+    parquet = any(shard.name.endswith(".parquet") for shard in shards)
+    return OPEN_PARQUET_SHARDS if parquet else OPEN_SHARDS
 
 
 @dataclass(slots=True)
