@@ -23,7 +23,7 @@ from ddb_shared.arrow import use_frugal_memory
 # skips, within a millisecond. 1,000 columns cost 10 ms a row group, whatever is in them.
 ROW_GROUP_BYTES: Final = 4 * 1024 * 1024
 # The footer tells of each column of each row group, at 0.9 KB of memory for whoever has the file open: 3.6 MB for these, of
-# which an import has sixteen open. With 10 columns that is a shard of 1.4 GiB of items, with 1,000 one of 12 MiB.
+# which an import has eight open. With 10 columns that is a shard of 1.4 GiB of items, with 1,000 one of 12 MiB.
 MOST_COLUMN_CHUNKS: Final = 4_000
 # What a reader has to decompress at once. Pages end at this size, which Arrow looks at after every so many rows.
 _PAGE_BYTES: Final = 1024 * 1024

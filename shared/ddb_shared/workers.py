@@ -32,8 +32,8 @@ POLL_SECONDS: Final = 0.1
 WORKER_DEATHS: Final = 5
 # An interrupted run ends within ten seconds: workers that hang in a dead connection by then are ended.
 PATIENCE_SECONDS: Final = 8.0
-# glibc gives each thread a heap of its own, and each keeps what its thread once had: up to 86 MiB more for a worker. Python's
-# lock lets threads take turns anyway, so one heap is as fast. glibc reads it when a process starts; a user's own setting stays.
+# glibc gives each thread a heap of its own, and each keeps what its thread once had: up to 86 MiB more for a worker.
+# What one heap costs in CPU is within the noise of a busy machine. glibc reads it when a process starts; a user's own setting stays.
 MALLOC_ARENAS: Final = "1"
 
 
