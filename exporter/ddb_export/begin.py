@@ -68,7 +68,7 @@ def begin(options: ExportOptions, aws: Aws, stop: Stop) -> Export:
     exports = S3Folder(aws.s3, *parse_bucket_url(options.destination)).below(manifests.EXPORTS)
     require(bucket_checks(aws, exports))
     table = describe(aws.dynamodb, options.table)
-    require(checks(aws, table, exports))
+    require(checks(options, aws, table, exports))
     folder = exports.below(manifests.new_export_id(time.time()))
     settings, sampled_rcu = settle_settings(options, table, aws, stop)
     started = Started(
@@ -99,7 +99,7 @@ def find(options: ExportOptions, aws: Aws) -> Export:
     table = describe(aws.dynamodb, started.source.table_name)
     refuse_another_table(options.table, started, table)
     refuse_other_settings(options, started.options)
-    require(checks(aws, table, folder))
+    require(checks(options, aws, table, folder))
     folder.abort_uploads(manifests.DATA)
     done = sum(shard.items for state in load_states(folder) for shard in state.shards)
     return Export(folder, table, started, done_items=done)

@@ -69,7 +69,11 @@ Examples:
     "--consistent-read", is_flag=True, default=None, help="Read consistently, at twice the capacity."
 )
 @click.option(
-    "--max-rcu", type=Capacity(), metavar="N", help="Read capacity units per second, over all processes."
+    "--max-rcu",
+    type=Capacity(),
+    metavar="N|N%",
+    help="Read capacity units per second over all processes, or a part of the provisioned ones, such as 50%. There is one "
+    "process for each 1,000 of them at the most.",
 )
 @click.option(
     "--shard-size",

@@ -29,7 +29,7 @@ def plan_export(options: ExportOptions, aws: Aws) -> Plan:
     _, aws = with_acl(options, aws)
     table = describe(aws.dynamodb, options.table)
     exports = S3Folder(aws.s3, *parse_bucket_url(options.destination)).below(manifests.EXPORTS)
-    made = run_checks({**bucket_checks(aws, exports), **checks(aws, table, exports)})
+    made = run_checks({**bucket_checks(aws, exports), **checks(options, aws, table, exports)})
     return _plan(options, table, aws, made, exports)
 
 
@@ -39,7 +39,8 @@ def _plan(options: ExportOptions, table: Table, aws: Aws, made: list[Check], exp
     cost, note = cost_of(
         units, table.region, on_demand=table.on_demand, kind="Read", table_class=table.table_class
     )
-    seconds = seconds_for(units, options.max_rcu, table, kind="Read")
+    cap = options.max_rcu.units(table.definition, "Read") if options.max_rcu else None
+    seconds = seconds_for(units, cap, table, kind="Read")
     return Plan(
         status=status_of(made),
         checks=made,
@@ -66,7 +67,7 @@ def export_command(options: ExportOptions) -> str:
         ("--columns", written(options.columns) if options.columns else None),
         ("--compression", options.compression),
         ("--segments", options.segments),
-        ("--max-rcu", f"{options.max_rcu:g}" if options.max_rcu else None),
+        ("--max-rcu", options.max_rcu),
         ("--shard-size", options.shard_size),
         ("--acl", options.acl_mode if options.acl_mode != "auto" else None),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ddb_shared.cap import Cap
 from ddb_shared.options import Common
 
 
@@ -12,7 +13,7 @@ class ExportOptions:
     """The options of `ddb-export`, parsed.
 
     None stands for what was not given: the default in a new export, what the export began with in a resumed one.
-    `columns` are types by attribute; `max_rcu` is read capacity units per second over all workers, `shard_size` in stored bytes.
+    `columns` are types by attribute; `max_rcu` is over all workers, `shard_size` in stored bytes.
     """
 
     common: Common
@@ -24,6 +25,6 @@ class ExportOptions:
     compression: str | None = None
     segments: int | None = None
     consistent_read: bool | None = None
-    max_rcu: float | None = None
+    max_rcu: Cap | None = None
     shard_size: int | None = None
     acl_mode: str = "auto"

@@ -9,6 +9,7 @@ from typing import Final
 from ddb_export.options import ExportOptions
 from ddb_shared.aws import Aws
 from ddb_shared.bucket import object_ownership, parse_bucket_url
+from ddb_shared.cap import pace_check
 from ddb_shared.preflight import Checks, check_backups, check_encryption, check_probe, check_table
 from ddb_shared.storage import S3Folder
 from ddb_shared.table import Table
@@ -16,10 +17,11 @@ from ddb_shared.table import Table
 _LOG: Final = logging.getLogger(__name__)
 
 
-def checks(aws: Aws, table: Table, place: S3Folder) -> Checks:
+def checks(options: ExportOptions, aws: Aws, table: Table, place: S3Folder) -> Checks:
     """What is checked of an export of `table` into or below `place`, once the bucket is known to be the right one."""
     return {
         "table": lambda: check_table(table),
+        **pace_check(options.max_rcu, table.definition, "Read"),
         "point-in-time recovery": lambda: check_backups(aws, table, "a scan does not need it"),
         "object ownership": lambda: str(object_ownership(aws.s3, place.bucket)),
         "write and read": lambda: check_probe(place),

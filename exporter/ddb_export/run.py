@@ -16,11 +16,13 @@ from ddb_export.preflight import with_acl
 from ddb_export.scan import ScanTask, scan_segments
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws
+from ddb_shared.cap import units_at
 from ddb_shared.errors import AccessError, BucketError, ServiceError
 from ddb_shared.plan import read_units, seconds_for
 from ddb_shared.progress import Meter, announce, display
 from ddb_shared.start import outlived
 from ddb_shared.storage import S3Folder
+from ddb_shared.throttle import workers_at
 from ddb_shared.workers import Stop
 
 
@@ -69,7 +71,7 @@ def run_export(options: ExportOptions, aws: Aws, stop: Stop) -> ExportResult:
 def _warn_of_the_end(export: Export, options: ExportOptions, aws: Aws) -> None:
     """Says so where the credentials end before the scan can."""
     units = read_units(export.table.size_bytes, consistent=export.started.options.consistent_read)
-    for warning in outlived(aws, seconds_for(units, options.max_rcu, export.table, kind="Read")):
+    for warning in outlived(aws, seconds_for(units, _max_rcu(export, options), export.table, kind="Read")):
         announce(warning)
 
 
@@ -77,8 +79,12 @@ def resume_command(folder: S3Folder, options: ExportOptions) -> str:
     """The command line that finishes this export."""
     arguments = ["ddb-export", "--resume", folder.url, *options.common.arguments]
     if options.max_rcu:
-        arguments += ["--max-rcu", f"{options.max_rcu:g}"]
+        arguments += ["--max-rcu", str(options.max_rcu)]
     return shlex.join(arguments)
+
+
+def _max_rcu(export: Export, options: ExportOptions) -> float | None:
+    return units_at(options.max_rcu, export.table.definition, "Read")
 
 
 def _scan(export: Export, options: ExportOptions, stop: Stop) -> dict[str, int]:
@@ -87,7 +93,9 @@ def _scan(export: Export, options: ExportOptions, stop: Stop) -> dict[str, int]:
     done = (
         {state.segment for state in load_states(export.folder) if state.done} if export.done_items else set()
     )
-    hands = deal([segment for segment in range(settings.segments) if segment not in done], common.processes)
+    max_rcu = _max_rcu(export, options)
+    workers = workers_at(max_rcu, common.processes)
+    hands = deal([segment for segment in range(settings.segments) if segment not in done], workers)
     tasks = [
         ScanTask(
             aws=common.aws,
@@ -99,7 +107,7 @@ def _scan(export: Export, options: ExportOptions, stop: Stop) -> dict[str, int]:
             consistent_read=settings.consistent_read,
             encoding=export.started.encoding,
             shard_size=settings.shard_size,
-            max_rcu=options.max_rcu / len(hands) if options.max_rcu else None,
+            max_rcu=max_rcu,
         )
         for hand in hands
     ]

@@ -51,11 +51,12 @@ async def _take(aws: Aws, table: str, segments: int, max_rcu: float | None, stop
                             total_segments=segments,
                             consistent_read=False,
                             start=None,
-                            limit=limit,
+                            limit=min(limit, wire.page_limit(consistent_read=False) or limit),
                         )
                     )
             items = [msgspec.json.decode(item, type=dict[str, Any]) for item in found.items]
             return Sample(items, found.consumed_units)
 
         pages = await asyncio.gather(*map(page, chosen))
+        await wire.pace.admit(0.0)  # the scan begins without debts
     return Sample([item for page in pages for item in page.items], sum(page.consumed_rcu for page in pages))

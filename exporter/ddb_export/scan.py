@@ -24,10 +24,9 @@ from ddb_shared import checkpoint as checkpoints
 from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.checkpoint import SegmentCheckpoint
 from ddb_shared.errors import explained
-from ddb_shared.loop import first_error, run_loop, stop_event, unless_stopped
+from ddb_shared.loop import first_error, run_loop, shared_pace, stop_event, unless_stopped
 from ddb_shared.progress import Tick
 from ddb_shared.storage import S3Folder
-from ddb_shared.throttle import Pace
 from ddb_shared.wire import LastKey, ScanPage, Wire, open_wire, scan_request
 from ddb_shared.workers import Channel
 
@@ -40,7 +39,7 @@ SHARD_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class ScanTask:
-    """One worker's share of an export. `max_rcu` is its share of the cap, `shard_size` in stored bytes."""
+    """One worker's share of an export. `max_rcu` is the cap of all workers, `shard_size` in stored bytes."""
 
     aws: AwsOptions
     table: str
@@ -62,7 +61,11 @@ def scan_segments(task: ScanTask, channel: Channel) -> dict[str, int]:
 async def _scan_segments(task: ScanTask, channel: Channel) -> dict[str, int]:
     aws = Aws(task.aws)
     folder = S3Folder(aws.s3, task.bucket, task.prefix)
-    async with open_wire(aws, OPEN_SEGMENTS, Pace(task.max_rcu)) as wire, stop_event(channel) as stop:
+    async with (
+        shared_pace(task.max_rcu, channel) as pace,
+        open_wire(aws, OPEN_SEGMENTS, pace) as wire,
+        stop_event(channel) as stop,
+    ):
         await _Scanner(task, folder, wire, channel, stop).run()
     return dict(wire.throttled)
 
@@ -169,6 +172,7 @@ class _Scanner:
                     total_segments=task.total_segments,
                     consistent_read=task.consistent_read,
                     start=start,
+                    limit=self._wire.page_limit(consistent_read=task.consistent_read),
                 )
             )
 

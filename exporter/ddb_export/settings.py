@@ -13,6 +13,7 @@ from ddb_export.options import ExportOptions
 from ddb_export.plan import choose_segments
 from ddb_export.sample import take_sample
 from ddb_shared.aws import Aws
+from ddb_shared.cap import units_at
 from ddb_shared.columns import Column
 from ddb_shared.errors import UsageError
 from ddb_shared.manifest import FORMAT, Settings, Source
@@ -46,7 +47,7 @@ def settle_settings(options: ExportOptions, table: Table, aws: Aws, stop: Stop) 
 def _find_columns(
     options: ExportOptions, table: Table, aws: Aws, segments: int, stop: Stop
 ) -> tuple[tuple[Column, ...], float]:
-    sample = take_sample(aws, table.name, segments, options.max_rcu, stop)
+    sample = take_sample(aws, table.name, segments, units_at(options.max_rcu, table.definition, "Read"), stop)
     return choose_columns(sample.items, table.key, options.columns), sample.consumed_rcu
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import msgspec
 from ddb_shared.errors import WireError, explained
 from ddb_shared.items import are_items, batch_request, item_of, key_of, puts_of
 from ddb_shared.retry import POLICIES, Kind, classify
-from ddb_shared.wire import Wire
+from ddb_shared.wire import CONDITION_FAILED, Wire
 
 BATCH_ITEMS: Final = 25  # BatchWriteItem takes at most 25 puts (API reference, BatchWriteItem)
 # and 16 MB. Every open shard has a batch waiting, so this bounds a worker's memory. Batches of items of up to 40 KB are
@@ -66,8 +67,24 @@ class Overwrite:
     async def write(self, lines: Sequence[bytes]) -> Outcome:
         """See Writer."""
         outcome = Outcome()
-        await self._write(lines, range(len(lines)), outcome)
+        if math.isinf(self._wire.pace.portion):
+            await self._write(lines, range(len(lines)), outcome)
+            return outcome
+        start = 0
+        while start < len(lines):
+            end = self._portion_end(lines, start)
+            await self._write(lines[start:end], range(start, end), outcome)
+            start = end
         return outcome
+
+    def _portion_end(self, lines: Sequence[bytes], start: int) -> int:
+        """Where a part of the batch ends that a small cap has room for; an item that is more than that goes alone."""
+        room = self._wire.pace.portion
+        for end in range(start, len(lines)):
+            room -= self._wire.write_units(len(lines[end]))
+            if room < 0 and end > start:
+                return end
+        return len(lines)
 
     async def _write(self, lines: Sequence[bytes], indexes: Sequence[int], outcome: Outcome) -> None:
         """Splits a batch that the service calls invalid until the bad items stand alone."""
@@ -151,7 +168,7 @@ class SkipExisting:
             with explained_unless_invalid(f"write to table {self._table}"):
                 answer = await self._wire.put(b'{"Item":' + item + self._suffix)
         except WireError as error:
-            if error.code == "ConditionalCheckFailedException":
+            if error.code == CONDITION_FAILED:
                 outcome.skipped += 1
             else:
                 outcome.rejects.append(Reject(index, line, error.code, error.message))
@@ -166,7 +183,7 @@ def explained_unless_invalid(doing: str) -> Iterator[None]:
     try:
         yield
     except WireError as error:
-        if classify(error) is Kind.INVALID or error.code == "ConditionalCheckFailedException":
+        if classify(error) is Kind.INVALID or error.code == CONDITION_FAILED:
             raise
         with explained(doing):
             raise

@@ -59,7 +59,11 @@ _CREATE: Final = {
     "item a request, on the condition that there is none, and pays a write unit also for those that it skips.",
 )
 @click.option(
-    "--max-wcu", type=Capacity(), metavar="N", help="Write capacity units per second, over all processes."
+    "--max-wcu",
+    type=Capacity(),
+    metavar="N|N%",
+    help="Write capacity units per second over all processes, those of the indexes included, or a part of the provisioned "
+    "ones, such as 50%. There is one process for each 1,000 of them at the most.",
 )
 @click.option(
     "--state",

@@ -110,7 +110,11 @@ def _cost(outlook: _Outlook, request: dict[str, Any] | None, units: float) -> tu
 
 def _seconds(outlook: _Outlook, request: dict[str, Any] | None, units: float) -> float | None:
     """As long as the table takes, or the one that will be made."""
-    rates = [outlook.options.max_wcu, write_rate(request) if request else None]
+    cap, definition = outlook.options.max_wcu, outlook.table.definition if outlook.table else request
+    rates = [
+        cap.units(definition or {}, "Write") if cap else None,
+        write_rate(request) if request else None,
+    ]
     return seconds_for(units, min(filter(None, rates), default=None), outlook.table, kind="Write")
 
 
@@ -138,9 +142,9 @@ def _checks(outlook: _Outlook) -> Checks:
     """All that the run checks, in its order."""
     aws, manifest = outlook.aws, outlook.manifest
     if outlook.table is not None:
-        of_table = table_checks(aws, manifest, outlook.table)
+        of_table = table_checks(aws, manifest, outlook.table, outlook.options.max_wcu)
     elif outlook.definition is not None:
-        of_table = new_table_checks(outlook.definition)
+        of_table = new_table_checks(outlook.definition, outlook.options.max_wcu)
     else:
         of_table = {"table": lambda: _refuse_absence(outlook.options.table)}
     return {

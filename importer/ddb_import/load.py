@@ -27,11 +27,11 @@ from ddb_shared import checkpoint as checkpoints
 from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.checkpoint import ShardCheckpoint
 from ddb_shared.errors import ServiceError, ShardError, TransferError
-from ddb_shared.loop import first_error, run_loop, stop_event, unless_stopped
+from ddb_shared.loop import first_error, run_loop, shared_pace, stop_event, unless_stopped
 from ddb_shared.manifest import Shard
 from ddb_shared.progress import Tick
 from ddb_shared.storage import Folder, S3Folder, open_folder
-from ddb_shared.throttle import MOST_REQUESTS, Flight, Pace
+from ddb_shared.throttle import MOST_REQUESTS, Flight
 from ddb_shared.wire import Wire, open_wire
 from ddb_shared.workers import Channel
 
@@ -50,7 +50,11 @@ REPORT_SECONDS: Final = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class LoadTask:
-    """One worker's share of an import. `unproven` names shards to be read for their checksum before any write."""
+    """One worker's share of an import.
+
+    `unproven` names shards to be read for their checksum before any write; `max_wcu` is the cap of all workers, `indexes`
+    how many of the table's a write may reach.
+    """
 
     aws: AwsOptions
     table: str
@@ -62,6 +66,7 @@ class LoadTask:
     unproven: frozenset[str]
     on_existing: OnExisting
     max_wcu: float | None
+    indexes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +84,18 @@ def load_shards(task: LoadTask, channel: Channel) -> Loaded:
 
 async def _load_shards(task: LoadTask, channel: Channel) -> Loaded:
     aws = Aws(task.aws)
-    async with open_writer(task, aws) as (writer, wire), stop_event(channel) as stop:
+    async with open_writer(task, aws, channel) as (writer, wire), stop_event(channel) as stop:
         loader = _Loader(task, aws, writer=writer, wire=wire, channel=channel, stop=stop)
         await loader.run()
     return Loaded(loader.consumed_wcu, dict(wire.throttled))
 
 
 @asynccontextmanager
-async def open_writer(task: LoadTask, aws: Aws) -> AsyncIterator[tuple[Writer, Wire]]:
+async def open_writer(task: LoadTask, aws: Aws, channel: Channel) -> AsyncIterator[tuple[Writer, Wire]]:
     """The writer that the task asks for, and the wire below it."""
     kind = SkipExisting if task.on_existing is OnExisting.SKIP else Overwrite
-    async with open_wire(aws, MOST_REQUESTS, Pace(task.max_wcu)) as wire:
+    async with shared_pace(task.max_wcu, channel) as pace, open_wire(aws, MOST_REQUESTS, pace) as wire:
+        wire.expect_indexes(task.indexes)
         yield kind(wire, task.table, task.key_names), wire
 
 

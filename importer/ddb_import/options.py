@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from ddb_import.definition.create import CreateOptions
+from ddb_shared.cap import Cap
 from ddb_shared.options import Common
 
 
@@ -20,14 +21,14 @@ class OnExisting(enum.StrEnum):
 class ImportOptions:
     """The options of `ddb-import`, parsed.
 
-    `max_wcu` is write capacity units per second over all workers; `create` is None where the table must exist.
+    `max_wcu` is over all workers; `create` is None where the table must exist.
     """
 
     common: Common
     export: str
     table: str
     on_existing: OnExisting
-    max_wcu: float | None
+    max_wcu: Cap | None
     state: str | None
     restart: bool
     from_rejects: bool

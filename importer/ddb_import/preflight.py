@@ -14,6 +14,7 @@ from ddb_import.item_limits import check_item_limits
 from ddb_import.state import place_of
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws
+from ddb_shared.cap import Cap, pace_check
 from ddb_shared.errors import ShardError, TableError
 from ddb_shared.manifest import Manifest, Shard
 from ddb_shared.preflight import Checks, check_backups, check_encryption, check_owner, check_probe
@@ -35,10 +36,11 @@ def state_checks(aws: Aws, export: S3Folder, manifest: Manifest, state: str | No
     }
 
 
-def table_checks(aws: Aws, manifest: Manifest, table: Table) -> Checks:
+def table_checks(aws: Aws, manifest: Manifest, table: Table, max_wcu: Cap | None) -> Checks:
     """Whether the table takes the export's items."""
     return {
         "table": lambda: check_table(manifest, table),
+        **pace_check(max_wcu, table.definition, "Write"),
         "item limits": lambda: check_item_limits(manifest, table),
         "destination": lambda: check_emptiness(aws, table),
         "point-in-time recovery": lambda: check_backups(
@@ -47,10 +49,12 @@ def table_checks(aws: Aws, manifest: Manifest, table: Table) -> Checks:
     }
 
 
-def new_table_checks(definition: Definition) -> Checks:
+def new_table_checks(definition: Definition, max_wcu: Cap | None) -> Checks:
     """The same of a table that --create-table will make."""
+    request = definition.request()
     return {
-        "table": lambda: f"{definition.table} will be made, {definition.request()['BillingMode']}",
+        "table": lambda: f"{definition.table} will be made, {request['BillingMode']}",
+        **pace_check(max_wcu, request, "Write"),
         "item limits": lambda: "400 KB an item, and the types and sizes of all keys, are as in the source",
         "destination": lambda: "a new table is empty",
         "point-in-time recovery": lambda: "set after the load, as in the source",

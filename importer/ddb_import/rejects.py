@@ -44,7 +44,7 @@ async def _load_rejects(task: LoadTask, channel: Channel) -> Loaded:
     aws = Aws(task.aws)
     folder = open_folder(aws.s3, task.state_url)
     files = {name: read_rejects(folder, name) for name in list_rejects(folder)}
-    async with open_writer(task, aws) as (writer, wire):
+    async with open_writer(task, aws, channel) as (writer, wire):
         units = 0.0
         for name, lines in files.items():
             if channel.stopping():

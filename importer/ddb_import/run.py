@@ -20,6 +20,7 @@ from ddb_import.state import REJECTS, folder_of, load_all, settle_plan
 from ddb_import.verify.result import VerifyResult
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws
+from ddb_shared.cap import units_at
 from ddb_shared.checkpoint import ShardCheckpoint
 from ddb_shared.errors import EXIT_REJECTS, AccessError, BucketError, ServiceError, StateError
 from ddb_shared.manifest import Manifest, Shard
@@ -29,6 +30,7 @@ from ddb_shared.progress import Meter, announce, display
 from ddb_shared.start import outlived
 from ddb_shared.storage import Folder, S3Folder
 from ddb_shared.table import Table, describe, find
+from ddb_shared.throttle import workers_at
 from ddb_shared.workers import Serial, Stop
 
 
@@ -83,6 +85,7 @@ class _Import:
     unproven: frozenset[str]
     folder: Folder
     definition: Definition | None
+    max_wcu: float | None
 
 
 def run_import(options: ImportOptions, aws: Aws, stop: Stop) -> ImportResult:
@@ -91,7 +94,7 @@ def run_import(options: ImportOptions, aws: Aws, stop: Stop) -> ImportResult:
     work = _prepare(options, aws, stop)
     if work.definition and work.definition.options.definition_only:
         return _defined(work, work.definition, time.monotonic() - began)
-    _warn_of_the_end(work, options, aws)
+    _warn_of_the_end(work, aws)
     remedy = f"Resume with:\n  {resume_command(options)}"
     with lease.held(work.folder, stop):
         settle_plan(
@@ -114,10 +117,10 @@ def run_import(options: ImportOptions, aws: Aws, stop: Stop) -> ImportResult:
     return result
 
 
-def _warn_of_the_end(work: _Import, options: ImportOptions, aws: Aws) -> None:
+def _warn_of_the_end(work: _Import, aws: Aws) -> None:
     """Says so where the credentials end before the load can."""
     units = write_units(work.manifest.items, max(work.manifest.bytes, 0), indexes=0)
-    for warning in outlived(aws, seconds_for(units, options.max_wcu, work.table, kind="Write")):
+    for warning in outlived(aws, seconds_for(units, work.max_wcu, work.table, kind="Write")):
         announce(warning)
 
 
@@ -125,7 +128,7 @@ def resume_command(options: ImportOptions) -> str:
     """The command line that goes on with this import: the same one, without --restart."""
     arguments = ["ddb-import", options.export, options.table, *options.common.arguments]
     if options.max_wcu:
-        arguments += ["--max-wcu", f"{options.max_wcu:g}"]
+        arguments += ["--max-wcu", str(options.max_wcu)]
     if options.state:
         arguments += ["--state", options.state]
     if options.on_existing.value != "overwrite":
@@ -146,11 +149,12 @@ def _prepare(options: ImportOptions, aws: Aws, stop: Stop) -> _Import:
     definition = Definition(options.create, aws, manifest, options.table, stop) if options.create else None
     place = state_checks(aws, export, manifest, options.state)
     if definition and find(aws.dynamodb, options.table) is None:
-        require({**new_table_checks(definition), **place})
+        require({**new_table_checks(definition, options.max_wcu), **place})
     table = definition.settle() if definition else describe(aws.dynamodb, options.table)
-    require({**table_checks(aws, manifest, table), **place})
+    require({**table_checks(aws, manifest, table, options.max_wcu), **place})
     folder = folder_of(aws.s3, export, manifest, table, options.state)
-    return _Import(export, manifest, table, unproven, folder, definition)
+    max_wcu = units_at(options.max_wcu, table.definition, "Write")
+    return _Import(export, manifest, table, unproven, folder, definition, max_wcu)
 
 
 def _defined(work: _Import, definition: Definition, seconds: float) -> ImportResult:
@@ -168,11 +172,9 @@ def _load(work: _Import, before: dict[str, ShardCheckpoint], options: ImportOpti
     """Loads in parallel what is not done."""
     common = options.common
     shards = interleave([shard for shard in work.manifest.shards if not _is_done(before, shard.name)])
-    hands = [
-        hand for worker in range(common.processes) if (hand := tuple(shards[worker :: common.processes]))
-    ]
-    max_wcu = options.max_wcu / len(hands) if options.max_wcu else None
-    tasks = [_task(work, options, hand, max_wcu) for hand in hands]
+    workers = workers_at(work.max_wcu, common.processes)
+    hands = [hand for worker in range(workers) if (hand := tuple(shards[worker::workers]))]
+    tasks = [_task(work, options, hand) for hand in hands]
     sums = _sum(before)
     meter = Meter("import", work.manifest.items, len(work.manifest.shards), shards=sums.done)
     meter.resumed_items = sums.confirmed
@@ -188,12 +190,10 @@ def _load_rejects(
     """Loads what lies in the rejects files; there is little of it, so one task does."""
     meter = Meter("import of rejects", sum(state.rejected for state in before.values()))
     with display(options.common.progress, meter) as on_tick:
-        return Serial().run(load_rejects, [_task(work, options, (), options.max_wcu)], on_tick, stop)[0]
+        return Serial().run(load_rejects, [_task(work, options, ())], on_tick, stop)[0]
 
 
-def _task(
-    work: _Import, options: ImportOptions, shards: tuple[Shard, ...], max_wcu: float | None
-) -> LoadTask:
+def _task(work: _Import, options: ImportOptions, shards: tuple[Shard, ...]) -> LoadTask:
     return LoadTask(
         aws=options.common.aws,
         table=work.table.name,
@@ -204,7 +204,8 @@ def _task(
         shards=shards,
         unproven=work.unproven & {shard.name for shard in shards},
         on_existing=options.on_existing,
-        max_wcu=max_wcu,
+        max_wcu=work.max_wcu,
+        indexes=work.table.index_count,
     )
 
 

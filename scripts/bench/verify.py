@@ -140,6 +140,9 @@ class Deaf:
     def stopping(self) -> bool:
         return False
 
+    def workers(self) -> int:
+        return 1
+
 
 @contextmanager
 def stub() -> Iterator[str]:

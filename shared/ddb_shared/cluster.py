@@ -38,11 +38,13 @@ class Cluster:
         self, work: Work[Task, Result], tasks: Sequence[Task], on_tick: Callable[[Tick], None], stop: Stop
     ) -> list[Result]:
         """See workers.Runner."""
-        from distributed import Event  # noqa: PLC0415 - an extra that most do without
+        from distributed import Event, Variable  # noqa: PLC0415 - an extra that most do without
 
         name = f"ddb-transfer-{uuid.uuid4().hex}"
         ticks: queue.SimpleQueue[Tick] = queue.SimpleQueue()
         with self._connected() as client:
+            unfinished = Variable(name, client)
+            unfinished.set(len(tasks))
             client.subscribe_topic(name, lambda event: ticks.put(Tick(**event[1]["tick"])))
             executor = client.get_executor(pure=False, retries=WORKER_DEATHS)
             running = {
@@ -52,10 +54,12 @@ class Cluster:
             watch = Watch(running, results, lambda: _drain(ticks, on_tick), stop)
             watch.until_done(
                 tell_workers=Event(name, client).set,
+                tell_unfinished=unfinished.set,
                 end_workers=lambda: (
                     None
                 ),  # they are not ours to kill; the cluster drops the tasks of a client that left
             )
+            unfinished.delete()
             _drain(ticks, on_tick)
         return [results[number] for number in sorted(results)]
 
@@ -92,6 +96,11 @@ class _WorkerChannel:
         from distributed import Event, get_client  # noqa: PLC0415
 
         return bool(Event(self.name, get_client()).is_set())
+
+    def workers(self) -> int:
+        from distributed import Variable, get_client  # noqa: PLC0415
+
+        return max(1, int(Variable(self.name, get_client()).get()))
 
 
 def _run_on_worker(work: Work[Task, Result], task: Task, name: str) -> Result:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
+from ddb_shared.throttle import Pace
 from ddb_shared.workers import POLL_SECONDS, Channel
 
 Result = TypeVar("Result")
@@ -55,6 +56,24 @@ async def stop_event(channel: Channel) -> AsyncIterator[asyncio.Event]:
         yield event
     finally:
         polling.cancel()
+
+
+@asynccontextmanager
+async def shared_pace(cap_units: float | None, channel: Channel) -> AsyncIterator[Pace]:
+    """A pace for this worker's share of `cap_units` a second, which grows as other workers end."""
+    pace = Pace(cap_units, workers=channel.workers())
+
+    async def poll() -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            pace.workers = channel.workers()
+
+    polling = asyncio.create_task(poll()) if cap_units is not None else None
+    try:
+        yield pace
+    finally:
+        if polling is not None:
+            polling.cancel()
 
 
 async def unless_stopped(stop: asyncio.Event, awaited: Awaitable[Result]) -> Result | None:

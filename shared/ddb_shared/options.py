@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from ddb_shared.aws import AwsOptions
+from ddb_shared.cap import Cap
 from ddb_shared.cluster import Cluster
 from ddb_shared.errors import TransferError, explain
 from ddb_shared.progress import Style
@@ -217,17 +218,25 @@ class ByteSize(click.ParamType[int]):
         return int(number) * factor
 
 
-class Capacity(click.ParamType[float]):
-    """Capacity units per second, a positive number."""
+class Capacity(click.ParamType[Cap]):
+    """Capacity units per second, or a percentage of the provisioned ones; a positive number."""
 
     name = "units"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number of units."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Cap:
+        """The cap."""
+        if isinstance(value, Cap):
+            return value
+        percent = value.endswith("%")
         try:
-            units = float(value)
+            number = float(value.removesuffix("%"))
         except ValueError:
-            units = 0.0
-        if not 0 < units < float("inf"):
-            self.fail(f"{value!r} is not a rate. Write capacity units per second, such as 500.", param, ctx)
-        return units
+            number = 0.0
+        if not 0 < number < float("inf"):
+            self.fail(
+                f"{value!r} is not a rate. Write capacity units per second, such as 500, or a part of the provisioned "
+                "ones, such as 50%.",
+                param,
+                ctx,
+            )
+        return Cap(number, percent)

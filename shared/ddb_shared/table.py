@@ -53,6 +53,11 @@ class Table:
         return [index["IndexName"] for index in self.definition.get("GlobalSecondaryIndexes", ())]
 
     @property
+    def index_count(self) -> int:
+        """All its secondary indexes."""
+        return len(self.index_names) + len(self.definition.get("LocalSecondaryIndexes", ()))
+
+    @property
     def table_class(self) -> str:
         """STANDARD unless DescribeTable says otherwise; another class has other prices."""
         return str(self.definition.get("TableClassSummary", {}).get("TableClass", "STANDARD"))

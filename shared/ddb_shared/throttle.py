@@ -20,13 +20,24 @@ _LOOK_SECONDS: Final = 0.05
 START_UNITS: Final = 1_000.0  # one partition's write capacity: never too much for a table
 # A tenth of one partition: below it the backoff of each single request slows the worker down enough.
 LEAST_UNITS: Final = 100.0
-# Fewer answers than these say nothing about a share.
+# Fewer answers than these say nothing about a share, unless nothing was refused.
 LEAST_ANSWERS: Final = 4
 # Requests in flight: 32 at 5 to 10 ms each are more than one core can prepare; more help where answers come slowly.
 START_REQUESTS: Final = 16
 MOST_REQUESTS: Final = 64
 LEAST_REQUESTS: Final = 4
-BURST_SECONDS: Final = 0.25  # 2.5% of the ten seconds over which a cap is held
+# A cap holds within 5% over any ten seconds. Half a second of it is to spare: what a silence may save up, what one
+# request may cost, and a twentieth of a second for answers that come sooner than those before them.
+BURST_SECONDS: Final = 0.2
+PORTION_SECONDS: Final = 0.25
+# A worker's share of a cap is at least this, or it has all of it: a quarter of a second of less would not hold a page of
+# a Scan, nor a batch of items of 10 KB; and any core can do as much.
+LEAST_SHARE: Final = 1_000.0
+
+
+def workers_at(cap_units: float | None, processes: int) -> int:
+    """How many of the processes are used where all of them together may consume `cap_units` a second."""
+    return processes if cap_units is None else max(1, min(processes, int(cap_units // LEAST_SHARE)))
 
 
 class Pace:
@@ -35,6 +46,8 @@ class Pace:
     The bucket may go negative: a request is charged an estimate when it is admitted and the difference when its
     ConsumedCapacity is known. Without a cap only refusals slow it down. One pace serves one worker's event loop.
 
+    `cap_units` is that of all workers together; `workers` is how many share it, and may change at any time.
+    Over any time of T seconds a worker consumes at most its share x (T + BURST_SECONDS), and one request.
     `requests` is how many may be in flight: it grows by one a window, and halves in a window with refusals.
     """
 
@@ -42,13 +55,15 @@ class Pace:
         self,
         cap_units: float | None = None,
         *,
+        workers: int = 1,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._cap = cap_units
+        self._cap_units = cap_units
+        self.workers = workers
         self._clock = clock
         self._sleep = sleep
-        self.rate = min(START_UNITS, cap_units or START_UNITS)
+        self.rate = min(START_UNITS, self.share)
         self.requests = START_REQUESTS
         self._growth = FIRST_GROWTH
         self._turn = asyncio.Lock()
@@ -60,6 +75,16 @@ class Pace:
         self._answers = 0
         self._held_back = False
         self.reason = ""
+
+    @property
+    def share(self) -> float:
+        """Units a second that this worker may consume; infinite without a cap."""
+        return math.inf if self._cap_units is None else self._cap_units / max(self.workers, 1)
+
+    @property
+    def portion(self) -> float:
+        """The units that one request should cost at the most, where it can be made smaller."""
+        return self.share * PORTION_SECONDS
 
     async def admit(self, units: float) -> None:
         """Waits until the bucket is not empty, in order of arrival, then charges it `units`."""
@@ -79,7 +104,8 @@ class Pace:
         self._consumed += consumed
         self._refused += refused
         self._answers += 1
-        if self._answers >= LEAST_ANSWERS and self._clock() - self._window_from >= WINDOW_SECONDS:
+        telling = self._answers >= LEAST_ANSWERS or not self._refused
+        if telling and self._clock() - self._window_from >= WINDOW_SECONDS:
             self._adapt()
 
     def _refill(self) -> None:
@@ -99,15 +125,32 @@ class Pace:
         else:
             self.requests = min(self.requests + 1, MOST_REQUESTS)
             self.rate *= self._growth if self._held_back else 1.0
-            self.reason = (
-                "held at the cap" if self._held_back and self.rate >= (self._cap or math.inf) else ""
-            )
-        if self._cap is not None:
-            self.rate = min(self.rate, self._cap)
+            self.reason = "held at the cap" if self._held_back and self.rate >= self.share else ""
+        self.rate = min(self.rate, self.share)
         self._window_from = self._clock()
         self._consumed = self._refused = 0.0
         self._answers = 0
         self._held_back = False
+
+
+class PageSize:
+    """How many items one Scan may ask for so that it costs no more than the pace's portion."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._item_units: float | None = None
+
+    def limit(self, whole_units: float) -> int | None:
+        """The items to ask for, one where nothing is known of their size; None for a whole page of `whole_units`."""
+        if self._pace.portion >= whole_units:
+            return None
+        return max(1, int(self._pace.portion / self._item_units)) if self._item_units else 1
+
+    def learn(self, items: int, units: float) -> None:
+        """Notes what a page of so many items cost."""
+        if items:
+            last = units / items
+            self._item_units = last if self._item_units is None else (self._item_units + last) / 2
 
 
 class Flight:

@@ -22,12 +22,15 @@ from ddb_shared.errors import WireError
 from ddb_shared.http import Http, Response, open_http
 from ddb_shared.retry import POLICIES, Kind, classify
 from ddb_shared.signer import Keys, Signer
-from ddb_shared.throttle import Pace
+from ddb_shared.throttle import Pace, PageSize
 
 API: Final = "DynamoDB_20120810."
-# What a request costs before the first one has told: a page of 1 MB read eventually consistently, an item of 1 KB.
-_FIRST_UNITS: Final = {"Scan": 128.0, "BatchWriteItem": 1.0, "PutItem": 1.0, "BatchGetItem": 1.0}
+# A page of 1 MB, read eventually consistently, by 4 KB at half a unit each; consistently it is twice as much.
+PAGE_UNITS: Final = 128.0
+# What a request costs before the first one has told, by its weight: a page, an item to write of 1 KB, an item to read.
+_FIRST_UNITS: Final = {"Scan": PAGE_UNITS, "BatchWriteItem": 1.0, "PutItem": 1.0, "BatchGetItem": 1.0}
 _MEAN_WEIGHT: Final = 0.2  # of the newest request in the running mean
+CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 
 
 # The key attributes after which a scan goes on, as DynamoDB JSON.
@@ -154,7 +157,8 @@ class Service(KeyProvider, Protocol):
 class Wire:
     """Sends signed requests at a pace, over kept-alive connections, and retries as `retry.POLICIES` says.
 
-    A request is charged to the pace by the mean cost of those before it, and corrected when its own is known.
+    A request is charged to the pace by its weight (pages, KB to write, items to read) and the mean cost of those before
+    it, and corrected when its own is known.
     `throttled` counts the refusals met, by reason; `retried` the other retries, by code.
     """
 
@@ -173,6 +177,7 @@ class Wire:
         self._signer = Signer(host=http.host, region=region)
         self._key_provider = key_provider
         self.pace = pace
+        self._page_size = PageSize(pace)
         self._units: dict[str, float] = dict(_FIRST_UNITS)
         self._rng = rng or random.Random()
         self._clock = clock
@@ -184,39 +189,60 @@ class Wire:
     async def scan(self, request: bytes) -> ScanPage:
         """One page; raises WireError once the retries are used up."""
         page = await self._call("Scan", request, _SCAN_PAGE)
+        self._page_size.learn(len(page.items), page.consumed_units)
         if page.count != len(page.items):
             raise WireError("malformed", f"a page of {page.count} items holds {len(page.items)}")
         return page
 
+    def page_limit(self, *, consistent_read: bool) -> int | None:
+        """The `limit` of the next Scan: None, which is a whole page, unless the cap of the pace is too small for one."""
+        return self._page_size.limit(PAGE_UNITS * (2 if consistent_read else 1))
+
     async def batch_write(self, request: bytes, items: int) -> BatchWriteAnswer:
         """One BatchWriteItem of `items` puts; what it leaves unprocessed is the caller's to send again."""
-        return await self._call("BatchWriteItem", request, _BATCH_WRITE, items)
+        return await self._call("BatchWriteItem", request, _BATCH_WRITE, items, _write_weight(request, items))
+
+    def expect_indexes(self, count: int) -> None:
+        """Charges the first writes as if each reached so many indexes whole; what they cost is learnt from them."""
+        for operation in ("BatchWriteItem", "PutItem"):
+            self._units[operation] = _FIRST_UNITS[operation] * (1 + count)
+
+    def write_units(self, size: int) -> float:
+        """What it will cost to write one item of `size` bytes, as far as those before it tell."""
+        return self._units["BatchWriteItem"] * max(1.0, size / 1024)
 
     async def put(self, request: bytes) -> PutAnswer:
         """One PutItem; a condition that fails raises WireError with ConditionalCheckFailedException."""
-        return await self._call("PutItem", request, _PUT)
+        return await self._call("PutItem", request, _PUT, 1, _write_weight(request, 1))
 
     async def batch_get(self, request: bytes, keys: int) -> BatchGetAnswer:
         """One BatchGetItem of `keys` keys; what comes back unprocessed is left to the caller."""
-        return await self._call("BatchGetItem", request, _BATCH_GET, keys)
+        return await self._call("BatchGetItem", request, _BATCH_GET, keys, keys)
 
     async def back_off(self, kind: Kind, attempt: int) -> None:
         """Waits as the policy for `kind` says before try number `attempt` + 1."""
         await self._sleep(POLICIES[kind].wait_seconds(attempt, self._rng))
 
     async def _call(
-        self, operation: str, body: bytes, decoder: msgspec.json.Decoder[Answer], items: int = 1
+        self,
+        operation: str,
+        body: bytes,
+        decoder: msgspec.json.Decoder[Answer],
+        items: int = 1,
+        weight: float = 1.0,
     ) -> Answer:
         attempts: dict[Kind, int] = {}
         while True:
-            charged = self._units[operation] * items
+            charged = self._units[operation] * weight
             await self.pace.admit(charged)
             try:
                 answer = await self._send(operation, body, decoder)
             except WireError as error:
                 kind = classify(error)
                 refused = charged if kind is Kind.THROTTLED else 0.0
-                self.pace.settle(charged=charged, consumed=0.0, refused=refused)
+                # what broke off may be done, and is charged if it is; a failed condition is charged as a write
+                consumed = charged if kind is Kind.TRANSIENT or error.code == CONDITION_FAILED else 0.0
+                self.pace.settle(charged=charged, consumed=consumed, refused=refused)
                 policy = POLICIES.get(kind)
                 self._count(kind, error)
                 attempt = attempts.get(kind, 0)
@@ -227,17 +253,18 @@ class Wire:
                 await self.back_off(kind, attempt)
                 attempts[kind] = attempt + 1
             else:
-                self._settle(operation, answer, charged, items)
+                self._settle(operation, answer, charged, items, weight)
                 return answer
 
-    def _settle(self, operation: str, answer: Answer, charged: float, items: int) -> None:
-        refused = answer.refused_items
+    def _settle(self, operation: str, answer: Answer, charged: float, items: int, weight: float) -> None:
+        refused = answer.refused_items / items
         if refused:
             self.throttled["UnprocessedItems"] += 1
-        done, consumed = items - refused, answer.consumed_units
-        self.pace.settle(charged=charged, consumed=consumed, refused=self._units[operation] * refused)
-        if done > 0 and consumed > 0:
-            self._units[operation] += (consumed / done - self._units[operation]) * _MEAN_WEIGHT
+        consumed = answer.consumed_units
+        self.pace.settle(charged=charged, consumed=consumed, refused=charged * refused)
+        if refused < 1 and consumed > 0:
+            units = consumed / (weight * (1 - refused))
+            self._units[operation] += (units - self._units[operation]) * _MEAN_WEIGHT
 
     def _count(self, kind: Kind, error: WireError) -> None:
         if kind is Kind.THROTTLED:
@@ -282,6 +309,11 @@ class Wire:
             return
         difference = service - self._clock()
         self._skew_seconds = difference if abs(difference) > 60 else 0.0  # noqa: PLR2004 - AWS allows five minutes
+
+
+def _write_weight(request: bytes, items: int) -> float:
+    """KB, and at least one an item: a request of mixed sizes is between the two, which its own answer mends."""
+    return max(float(items), len(request) / 1024)
 
 
 def _service_error(status: int, body: bytes) -> WireError:

@@ -48,6 +48,10 @@ class Channel(Protocol):
         """Whether to finish what is in flight, save and return."""
         ...
 
+    def workers(self) -> int:
+        """How many tasks share what is to be shared: those that have not ended, this one among them."""
+        ...
+
 
 Work = Callable[[Task, Channel], Result]
 
@@ -153,12 +157,17 @@ class Processes:
         )  # fork would copy locks and event loops of threads that don't exist there
         ticks = context.Queue()
         stopping = context.Event()
+        unfinished = context.Value("i", len(tasks), lock=False)
         with futures.ProcessPoolExecutor(
-            min(self.count, len(tasks)) or 1, context, _start_worker, (ticks, stopping)
+            min(self.count, len(tasks)) or 1, context, _start_worker, (ticks, stopping, unfinished)
         ) as pool:
             running = {pool.submit(_run_in_worker, work, task): number for number, task in tasks.items()}
             watch = Watch(running, results, lambda: _drain(ticks, on_tick), stop)
-            watch.until_done(tell_workers=stopping.set, end_workers=lambda: _kill(pool))
+            watch.until_done(
+                tell_workers=stopping.set,
+                tell_unfinished=lambda count: setattr(unfinished, "value", count),
+                end_workers=lambda: _kill(pool),
+            )
         _drain(ticks, on_tick)
 
 
@@ -172,13 +181,21 @@ class Watch:
     stop: Stop
     failed: BaseException | None = None
 
-    def until_done(self, *, tell_workers: Callable[[], None], end_workers: Callable[[], None]) -> None:
+    def until_done(
+        self,
+        *,
+        tell_workers: Callable[[], None],
+        tell_unfinished: Callable[[int], None],
+        end_workers: Callable[[], None],
+    ) -> None:
         pending = set(self.running)
         told_at: float | None = None
         while pending:
             done, pending = futures.wait(pending, timeout=POLL_SECONDS, return_when=futures.FIRST_COMPLETED)
             for future in done:
                 self._take(future)
+            if done:
+                tell_unfinished(len(pending))
             self.drain()
             if told_at is None and (self.stop.said() or self.failed is not None):
                 tell_workers()
@@ -220,11 +237,15 @@ class _LocalChannel:
     def stopping(self) -> bool:
         return self._stop.said()
 
+    def workers(self) -> int:
+        return 1  # they run one after another
+
 
 class _ProcessChannel:
-    def __init__(self, ticks: Any, stopping: Any) -> None:
+    def __init__(self, ticks: Any, stopping: Any, unfinished: Any) -> None:
         self._ticks = ticks
         self._stopping = stopping
+        self._unfinished = unfinished
 
     def report(self, tick: Tick) -> None:
         self._ticks.put(tick)
@@ -232,14 +253,17 @@ class _ProcessChannel:
     def stopping(self) -> bool:
         return bool(self._stopping.is_set())
 
+    def workers(self) -> int:
+        return max(1, int(self._unfinished.value))
+
 
 _channel: Channel
 
 
-def _start_worker(ticks: Any, stopping: Any) -> None:
+def _start_worker(ticks: Any, stopping: Any, unfinished: Any) -> None:
     """Runs once in every new worker process: signals are the parent's business, and its death is ours."""
     global _channel  # noqa: PLW0603 - an initializer has no other way to hand something to the tasks
-    _channel = _ProcessChannel(ticks, stopping)
+    _channel = _ProcessChannel(ticks, stopping, unfinished)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ddb_import.batch_write import Outcome, Overwrite, SkipExisting, Writer
 from ddb_shared.errors import AccessError, ServiceError, WireError
 from ddb_shared.retry import POLICIES, Kind
+from ddb_shared.throttle import Pace
 from ddb_shared.wire import BatchWriteAnswer, PutAnswer
 
 TRIES = POLICIES[Kind.THROTTLED].attempts
@@ -45,6 +46,10 @@ class Table:
     items: dict[str, Any] = field(default_factory=dict)
     requests: list[int] = field(default_factory=list)
     waits: list[int] = field(default_factory=list)
+    pace: Pace = field(default_factory=Pace)
+
+    def write_units(self, size: int) -> float:
+        return max(1.0, size / 1024)
 
     async def batch_write(self, request: bytes, items: int) -> BatchWriteAnswer:
         puts = json.loads(request)["RequestItems"]["T"]

@@ -20,6 +20,7 @@ from ddb_import.verify.result import Verdict, VerifyResult, incomplete
 from ddb_import.verify.sample import thin
 from ddb_import.verify.sides import ExportSide, TableSide, items_of
 from ddb_shared.aws import AwsOptions
+from ddb_shared.cap import Cap
 from ddb_shared.digest import BUCKETS
 from ddb_shared.errors import EXIT_DIFFERENT, AccessError, ShardError
 from ddb_shared.manifest import Shard
@@ -71,7 +72,9 @@ def test_a_bad_command_line_exits_2_and_says_why(
 
 def test_the_command_to_run_again() -> None:
     """It reaches the same two sides with the same rates, and repairs nothing."""
-    whole = VerifyOptions(common=COMMON, export=EXPORT, table="T", max_rcu=500.0, sample=2.5, state="./here")
+    whole = VerifyOptions(
+        common=COMMON, export=EXPORT, table="T", max_rcu=Cap(500), sample=2.5, state="./here"
+    )
     assert (
         whole.command == f"ddb-verify {EXPORT} T --region eu-west-1 --max-rcu 500 --sample 2.5 --state ./here"
     )
@@ -277,7 +280,7 @@ def test_a_sample_takes_its_share(
 
 @pytest.mark.parametrize("make", [export_side, table_side])
 def test_shares_are_dealt_whole(make: Any) -> None:
-    """Every part to one worker, and the rate divided among them."""
+    """Every part to one worker; the rate is that of all of them."""
     side = make(10)
     dealt = side.deal(3)
     taken = [
@@ -286,4 +289,4 @@ def test_shares_are_dealt_whole(make: Any) -> None:
     assert set(taken) == set(side.shards if isinstance(side, ExportSide) else side.segments)
     assert len(taken) == 10
     if isinstance(side, TableSide):
-        assert sum(share.max_rcu for share in dealt) == pytest.approx(90)
+        assert [90.0] * 3 == [share.max_rcu for share in dealt]

@@ -18,6 +18,9 @@ class MemoryChannel:
     def stopping(self) -> bool:
         return self.stop_after is not None and self.items >= self.stop_after
 
+    def workers(self) -> int:
+        return 1
+
     @property
     def items(self) -> int:
         return sum(tick.items for tick in self.ticks)

@@ -49,7 +49,10 @@ Examples:
     help="Role that reads the SOURCE table.",
 )
 @click.option(
-    "--max-rcu", type=Capacity(), metavar="N", help="Read capacity units per second, for each table."
+    "--max-rcu",
+    type=Capacity(),
+    metavar="N|N%",
+    help="Read capacity units per second, for each table, or a part of the provisioned ones, such as 50%.",
 )
 @click.option(
     "--sample",
@@ -60,7 +63,12 @@ Examples:
 @click.option("--repair", is_flag=True, help="Write missing and different items again, after a confirmation.")
 @click.option("--delete-extra", is_flag=True, help="With --repair: delete the items that the export lacks.")
 @click.option("--yes", is_flag=True, help="With --repair: do not ask.")
-@click.option("--max-wcu", type=Capacity(), metavar="N", help="With --repair: write units per second.")
+@click.option(
+    "--max-wcu",
+    type=Capacity(),
+    metavar="N|N%",
+    help="With --repair: write units per second, or a part of the provisioned ones.",
+)
 @click.option(
     "--state",
     metavar="URL",

@@ -19,8 +19,7 @@ from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.canonical import canonical_attributes
 from ddb_shared.digest import canonical_or_raw
 from ddb_shared.errors import ServiceError, WireError
-from ddb_shared.loop import run_loop
-from ddb_shared.throttle import Pace
+from ddb_shared.loop import run_loop, shared_pace
 from ddb_shared.wire import Wire, open_wire
 from ddb_shared.workers import Channel
 
@@ -30,7 +29,7 @@ OPEN_BATCHES: Final = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Lookup:
-    """How to read single items of a table. `max_rcu` is read capacity units per second."""
+    """How to read single items of a table. `max_rcu` is read capacity units per second, of all workers together."""
 
     aws: AwsOptions
     table: str
@@ -128,20 +127,22 @@ class Confirmer:
 
 
 @asynccontextmanager
-async def open_confirmer(table: Lookup, source: Lookup | None, cost: Cost) -> AsyncIterator[Confirmer]:
+async def open_confirmer(
+    table: Lookup, source: Lookup | None, cost: Cost, channel: Channel
+) -> AsyncIterator[Confirmer]:
     """A confirmer with its connections."""
-    async with _open_reader(table, cost) as right:
+    async with _open_reader(table, cost, channel) as right:
         if source is None:
             yield Confirmer(right, None)
         else:
-            async with _open_reader(source, cost) as left:
+            async with _open_reader(source, cost, channel) as left:
                 yield Confirmer(right, left)
 
 
 @asynccontextmanager
-async def _open_reader(lookup: Lookup, cost: Cost) -> AsyncIterator[_Reader]:
+async def _open_reader(lookup: Lookup, cost: Cost, channel: Channel) -> AsyncIterator[_Reader]:
     aws = Aws(lookup.aws)
-    async with open_wire(aws, OPEN_BATCHES, Pace(lookup.max_rcu)) as wire:
+    async with shared_pace(lookup.max_rcu, channel) as pace, open_wire(aws, OPEN_BATCHES, pace) as wire:
         yield _Reader(lookup, wire, cost)
         cost.throttled.update(wire.throttled)
 
@@ -194,7 +195,7 @@ def confirm(task: ConfirmTask, channel: Channel) -> Confirmed:
 async def _confirm(task: ConfirmTask, channel: Channel) -> Confirmed:
     cost, differences = Cost(), []
     round_items = BATCH_KEYS * OPEN_BATCHES
-    async with open_confirmer(task.table, task.source, cost) as confirmer:
+    async with open_confirmer(task.table, task.source, cost, channel) as confirmer:
         for start in range(0, len(task.candidates), round_items):
             if channel.stopping():
                 break

@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 
 from ddb_shared.aws import AwsOptions
+from ddb_shared.cap import Cap
 from ddb_shared.options import Common
 from ddb_shared.permissions import Side
 
@@ -55,16 +56,15 @@ class Source:
 class VerifyOptions:
     """The options of `ddb-verify`, parsed: `export`, or else `source`, is compared with `table`.
 
-    `max_rcu` is read capacity units per second over all workers and for each table, `max_wcu` write capacity units of a
-    repair, `sample` a percentage.
+    `max_rcu` is over all workers and for each table, `max_wcu` of a repair, `sample` a percentage.
     """
 
     common: Common
     table: str
     export: str | None = None
     source: Source | None = None
-    max_rcu: float | None = None
-    max_wcu: float | None = None
+    max_rcu: Cap | None = None
+    max_wcu: Cap | None = None
     sample: float | None = None
     state: str | None = None
     repair: Repair | None = None
@@ -83,7 +83,8 @@ class VerifyOptions:
         else:
             arguments += [str(self.export), self.table]
         arguments += self.common.arguments
-        for name in ("max_rcu", "sample"):
-            if (number := getattr(self, name)) is not None:
-                arguments += ["--" + name.replace("_", "-"), f"{number:g}"]
+        if self.max_rcu:
+            arguments += ["--max-rcu", str(self.max_rcu)]
+        if self.sample is not None:
+            arguments += ["--sample", f"{self.sample:g}"]
         return shlex.join([*arguments, "--state", self.state] if self.state else arguments)

@@ -8,11 +8,12 @@ from ddb_import.preflight import check_shards, check_table, interleave, state_ch
 from ddb_import.state import folder_of
 from ddb_import.verify.confirm import Lookup
 from ddb_import.verify.options import Source, VerifyOptions
-from ddb_import.verify.sides import ExportSide, Side, whole_table
+from ddb_import.verify.sides import ExportSide, Side, TableSide, whole_table
 from ddb_shared import manifest as manifests
 from ddb_shared.aws import Aws, AwsOptions
+from ddb_shared.cap import Cap, pace_check, units_at
 from ddb_shared.errors import TableError
-from ddb_shared.preflight import bucket_checks, check_probe, require
+from ddb_shared.preflight import Checks, bucket_checks, check_probe, require
 from ddb_shared.preflight import check_table as check_status
 from ddb_shared.storage import Folder, open_folder
 from ddb_shared.table import Table, describe
@@ -23,7 +24,7 @@ class Comparison:
     """A comparison that may begin. `items` is what the left side should hold, None where nobody knows it."""
 
     left: Side
-    right: Side
+    right: TableSide
     left_name: str
     table: Table
     items: int | None
@@ -42,7 +43,11 @@ def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
     table = describe(aws.dynamodb, options.table)
     unproven = check_shards(export, manifest)
     require(
-        {"table": lambda: check_table(manifest, table), **state_checks(aws, export, manifest, options.state)}
+        {
+            "table": lambda: check_table(manifest, table),
+            **_pace_checks(options, table),
+            **state_checks(aws, export, manifest, options.state),
+        }
     )
     left = ExportSide(
         aws=options.common.aws,
@@ -73,6 +78,8 @@ def _with_source(options: VerifyOptions, given: Source, aws: Aws) -> Comparison:
         {
             "identity": aws.identity,
             "tables": lambda: _check_tables(source, table),
+            **pace_check(options.max_rcu, source.definition, "Read"),
+            **_pace_checks(options, table),
             "write and read": lambda: check_probe(open_folder(aws.s3, state)),
         }
     )
@@ -88,6 +95,14 @@ def _with_source(options: VerifyOptions, given: Source, aws: Aws) -> Comparison:
         source_lookup=_lookup(source_aws, source, left.table, options.max_rcu),
         folder=open_folder(aws.s3, f"{state}/{table.account}.{table.region}.{table.name}"),
     )
+
+
+def _pace_checks(options: VerifyOptions, table: Table) -> Checks:
+    """Those of the reads, and of a repair."""
+    return {
+        **pace_check(options.max_rcu, table.definition, "Read"),
+        **pace_check(options.max_wcu, table.definition, "Write"),
+    }
 
 
 def _check_tables(source: Table, table: Table) -> str:
@@ -106,5 +121,6 @@ def name_of(table: Table, given: str) -> str:
     return table.arn if given.startswith("arn:") else table.name
 
 
-def _lookup(aws: AwsOptions, table: Table, name: str, max_rcu: float | None) -> Lookup:
-    return Lookup(aws=aws, table=name, key_names=table.key_names, max_rcu=max_rcu)
+def _lookup(aws: AwsOptions, table: Table, name: str, max_rcu: Cap | None) -> Lookup:
+    units = units_at(max_rcu, table.definition, "Read")
+    return Lookup(aws=aws, table=name, key_names=table.key_names, max_rcu=units)

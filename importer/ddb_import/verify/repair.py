@@ -12,9 +12,8 @@ from ddb_import.verify.report import Difference, Kind
 from ddb_import.verify.sides import Cost
 from ddb_shared.aws import Aws
 from ddb_shared.items import join_lines
-from ddb_shared.loop import run_loop
+from ddb_shared.loop import run_loop, shared_pace
 from ddb_shared.progress import Tick
-from ddb_shared.throttle import Pace
 from ddb_shared.wire import open_wire
 from ddb_shared.workers import Channel
 
@@ -56,7 +55,7 @@ def repair(task: RepairTask, channel: Channel) -> Repaired:
 
 async def _repair(task: RepairTask, channel: Channel) -> Repaired:
     aws, done = Aws(task.table.aws), Repaired()
-    async with open_wire(aws, 1, Pace(task.max_wcu)) as wire:
+    async with shared_pace(task.max_wcu, channel) as pace, open_wire(aws, 1, pace) as wire:
         writer = Overwrite(wire, task.table.table, task.table.key_names)
         for batch in _batches(task.differences):
             if channel.stopping():
@@ -67,7 +66,7 @@ async def _repair(task: RepairTask, channel: Channel) -> Repaired:
     candidates = [
         Candidate(bytes(difference.key), difference.expected_item) for difference in task.differences
     ]
-    async with open_confirmer(task.table, task.source, done.cost) as confirmer:
+    async with open_confirmer(task.table, task.source, done.cost, channel) as confirmer:
         done.left = len(await confirmer.check(candidates))
     return done
 

@@ -23,10 +23,12 @@ from ddb_import.verify.result import Verdict, VerifyResult
 from ddb_import.verify.sample import Sampled, SampleTask, sample, thin
 from ddb_import.verify.sides import Cost, Side
 from ddb_shared.aws import Aws
+from ddb_shared.cap import units_at
 from ddb_shared.digest import Sums
 from ddb_shared.plan import read_units, seconds_for
 from ddb_shared.progress import Meter, announce, display
 from ddb_shared.start import outlived
+from ddb_shared.throttle import workers_at
 from ddb_shared.times import now_text
 from ddb_shared.workers import Serial, Stop, Work
 
@@ -53,7 +55,7 @@ def run_verify(
     if options.sample is not None:
         return verification.sample(options.sample)
     units = read_units(work.table.size_bytes, consistent=False)
-    seconds = seconds_for(units, options.max_rcu, work.table, kind="Read")
+    seconds = seconds_for(units, work.right.max_rcu, work.table, kind="Read")
     for warning in outlived(aws, seconds, resumable=False):
         announce(warning)
     return verification.whole(ask)
@@ -167,7 +169,7 @@ class _Verification:
                     source=self._work.source_lookup,
                     differences=differences,
                     delete_extra=wanted.delete_extra,
-                    max_wcu=self._options.max_wcu,
+                    max_wcu=units_at(self._options.max_wcu, self._work.table.definition, "Write"),
                 )
                 repaired.add(Serial().run(repair, [task], on_tick, self._stop)[0])
                 self._check()
@@ -188,7 +190,7 @@ class _Verification:
         return None if self._work.items is None else 2 * self._work.items
 
     def _deal(self, side: Side) -> Sequence[Side]:
-        return side.deal(self._options.common.processes)
+        return side.deal(workers_at(self._work.right.max_rcu, self._options.common.processes))
 
     def _sum(
         self, action: str, total: int | None, work: Work[Task, Part], tasks: Sequence[Task], whole: Part

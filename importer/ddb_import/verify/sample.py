@@ -85,7 +85,7 @@ async def _sample(task: SampleTask, channel: Channel) -> Sampled:
     found, bucketer = Sampled(), Bucketer(task.key)
     names = [attribute.name for attribute in task.key]
     keeps_item = isinstance(task.side, ExportSide)
-    async with open_confirmer(task.table, task.source, found.cost) as confirmer:
+    async with open_confirmer(task.table, task.source, found.cost, channel) as confirmer:
 
         async def take(items: Sequence[Item]) -> None:
             chosen = [

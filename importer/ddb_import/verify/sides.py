@@ -16,15 +16,15 @@ import msgspec
 
 from ddb_import.shard_reader import ShardReader
 from ddb_shared.aws import Aws, AwsOptions
+from ddb_shared.cap import Cap, units_at
 from ddb_shared.digest import Item
 from ddb_shared.errors import explained
 from ddb_shared.items import item_of
-from ddb_shared.loop import first_error, stop_event, unless_stopped
+from ddb_shared.loop import first_error, shared_pace, stop_event, unless_stopped
 from ddb_shared.manifest import Shard
 from ddb_shared.progress import Tick
 from ddb_shared.storage import Folder, S3Folder
 from ddb_shared.table import Table
-from ddb_shared.throttle import Pace
 from ddb_shared.wire import LastKey, ScanPage, Wire, open_wire, scan_request
 from ddb_shared.workers import Channel
 
@@ -55,7 +55,7 @@ class ExportSide:
 
 @dataclass(frozen=True, kw_only=True)
 class TableSide:
-    """Scan segments of a table. `max_rcu` is read capacity units per second."""
+    """Scan segments of a table. `max_rcu` is read capacity units per second, of all workers together."""
 
     aws: AwsOptions
     table: str
@@ -64,11 +64,9 @@ class TableSide:
     max_rcu: float | None
 
     def deal(self, workers: int) -> list[TableSide]:
-        """One share for each worker, of the rate too."""
-        rate = self.max_rcu / workers if self.max_rcu else None
+        """One share for each worker."""
         return [
-            dataclasses.replace(self, segments=self.segments[worker::workers], max_rcu=rate)
-            for worker in range(workers)
+            dataclasses.replace(self, segments=self.segments[worker::workers]) for worker in range(workers)
         ]
 
 
@@ -90,10 +88,11 @@ class Cost:
         self.throttled.update(other.throttled)
 
 
-def whole_table(aws: AwsOptions, table: Table, name: str, max_rcu: float | None) -> TableSide:
+def whole_table(aws: AwsOptions, table: Table, name: str, max_rcu: Cap | None) -> TableSide:
     """All of a table; `name` is its name, or its ARN where it belongs to another account."""
     total = min(max(LEAST_SEGMENTS, -(-table.size_bytes // SEGMENT_BYTES)), MOST_SEGMENTS)
-    return TableSide(aws=aws, table=name, segments=tuple(range(total)), total_segments=total, max_rcu=max_rcu)
+    units = units_at(max_rcu, table.definition, "Read")
+    return TableSide(aws=aws, table=name, segments=tuple(range(total)), total_segments=total, max_rcu=units)
 
 
 async def read_sides(parts: Sequence[tuple[Side, Sink]], channel: Channel) -> Cost:
@@ -176,8 +175,11 @@ class _TableReader:
 
     async def run(self) -> None:
         aws = Aws(self._side.aws)
-        pace = Pace(self._side.max_rcu)
-        async with open_wire(aws, OPEN_SEGMENTS, pace) as wire, asyncio.TaskGroup() as lanes:
+        async with (
+            shared_pace(self._side.max_rcu, self._channel) as pace,
+            open_wire(aws, OPEN_SEGMENTS, pace) as wire,
+            asyncio.TaskGroup() as lanes,
+        ):
             for _ in range(min(OPEN_SEGMENTS, len(self._waiting))):
                 lanes.create_task(self._lane(wire))
         self._cost.throttled.update(wire.throttled)
@@ -212,5 +214,6 @@ class _TableReader:
                     total_segments=side.total_segments,
                     consistent_read=False,  # half the price; every difference is read again consistently
                     start=start,
+                    limit=wire.page_limit(consistent_read=False),
                 )
             )
