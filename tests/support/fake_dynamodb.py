@@ -5,7 +5,7 @@
         assert fake.stats().unprocessed_items > 0
 
 What it does right is proven by the same tests as the real engines (test_contract.py), what it does wrong by
-test_faults.py. It has one region, no indexes' capacity, no streams, no filters, and checks no signatures.
+test_faults.py. It has one region, indexes in nothing but what writes cost, no streams, no filters, and checks no signatures.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from typing import Any, Final
 import msgspec
 
 from support.fake.identity import DEFAULT_ACCOUNT
-from support.fake.plan import Fault, FaultKind, FaultPlan, Stats, TableStats
+from support.fake.plan import Consumption, Fault, FaultKind, FaultPlan, Stats, TableStats
 
 __all__ = [
     "DEFAULT_ACCOUNT",
+    "Consumption",
     "FakeServer",
     "Fault",
     "FaultKind",
@@ -70,6 +71,10 @@ class FakeServer:
     def load(self, account: str, name: str, items: Iterable[dict[str, Any]]) -> None:
         """Stores items of DynamoDB JSON (binary as base64), past all faults and figures."""
         self._ask(f"items?account={account}&table={name}", msgspec.json.encode(list(items)))
+
+    def consumption(self, account: str, name: str) -> Consumption:
+        """What a table consumed since the last reset, and when."""
+        return msgspec.json.decode(self._ask(f"consumption?account={account}&table={name}"), type=Consumption)
 
     def credentials_uri(self, account: str, seconds: float = 3600) -> str:
         """For AWS_CONTAINER_CREDENTIALS_FULL_URI: each fetch gives a new session token that expires in `seconds`.

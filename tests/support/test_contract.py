@@ -291,6 +291,33 @@ def test_a_write_costs_its_size_in_kb(contract_client: Any, table: str) -> None:
     assert cost(put("b")) == 2
 
 
+def test_what_the_indexes_consume_is_in_the_sum(contract_client: Any, unique_name: Callable[[], str]) -> None:
+    """An item of 2 KB that is in two indexes costs 6 units, one without their keys 2, also when it is deleted."""
+    name = unique_name()
+    indexed = {
+        "KeySchema": [{"AttributeName": "g", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    create_table(
+        contract_client,
+        name,
+        COMPOSITE_KEY,
+        AttributeDefinitions=[
+            {"AttributeName": n, "AttributeType": t} for n, t in (("pk", "S"), ("sk", "N"), ("g", "S"))
+        ],
+        GlobalSecondaryIndexes=[{"IndexName": f"by-g-{number}", **indexed} for number in range(2)],
+    )
+    text = {"S": "x" * 1_500}
+    for request, units in (
+        (put("a", v=text, g={"S": "1"}), 6),
+        (put("b", v=text), 2),
+        (delete("a"), 6),
+    ):
+        [capacity] = write(contract_client, name, request)["ConsumedCapacity"]
+        assert units == capacity["CapacityUnits"]
+    contract_client.delete_table(TableName=name)
+
+
 @pytest.mark.parametrize(
     "name", ["describe_table", "scan", "put_item", "batch_write_item", "describe_time_to_live"]
 )

@@ -31,6 +31,22 @@ class Bucket:
         self._level -= units
 
 
+class Ledger:
+    """What was consumed, and when: entries of a time in seconds and units, those of a hundredth of a second together."""
+
+    def __init__(self) -> None:
+        self.units = 0.0
+        self.entries: list[tuple[float, float]] = []
+
+    def note(self, now: float, units: float) -> None:
+        """Adds what was consumed now."""
+        self.units += units
+        moment = round(now, 2)
+        if self.entries and self.entries[-1][0] == moment:
+            units += self.entries.pop()[1]
+        self.entries.append((moment, units))
+
+
 class Limits:
     """One direction (reads or writes) of one table: its own bucket and one for each partition."""
 

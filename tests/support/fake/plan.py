@@ -101,6 +101,14 @@ class TableStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Consumption:
+    """What one table's reads and writes consumed: seconds of the fake's own clock, and units, in order."""
+
+    reads: list[tuple[float, float]]
+    writes: list[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """What happened since the start or the last reset.
 

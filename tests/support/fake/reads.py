@@ -148,4 +148,4 @@ def _admit(table: Table, key_hash: int) -> None:
 
 def _charge(table: Table, key_hash: int, units: float) -> None:
     table.reads.take(key_hash, units)
-    table.consumed_rcu += units
+    table.reads_log.note(time.monotonic(), units)

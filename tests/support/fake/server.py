@@ -19,7 +19,7 @@ from aiohttp import web
 
 from support.fake.errors import FakeError
 from support.fake.identity import caller_identity
-from support.fake.plan import Fault, FaultKind, FaultPlan
+from support.fake.plan import Consumption, Fault, FaultKind, FaultPlan
 from support.fake.service import Service
 
 # AWS refuses a longer request with status 413, as DynamoDB Local does; a BatchWriteItem may have 16 MB.
@@ -44,6 +44,7 @@ class Server:
         application.router.add_post("/_fake/reset", self.reset)
         application.router.add_get("/_fake/credentials", self.credentials)
         application.router.add_get("/_fake/items", self.items)
+        application.router.add_get("/_fake/consumption", self.consumption)
         application.router.add_post("/_fake/items", self.load)
         return application
 
@@ -140,6 +141,11 @@ class Server:
         """GET /_fake/items?account=&table=: all items in hash order, past all faults."""
         table = self._service.store.tables[request.query["account"], request.query["table"]]
         return _json([msgspec.Raw(item.raw) for item in table.items()])
+
+    async def consumption(self, request: web.Request) -> web.Response:
+        """GET /_fake/consumption?account=&table=: what it consumed since the last reset."""
+        table = self._service.store.tables[request.query["account"], request.query["table"]]
+        return _json(Consumption(reads=table.reads_log.entries, writes=table.writes_log.entries))
 
     async def load(self, request: web.Request) -> web.Response:
         """POST /_fake/items?account=&table=: stores the items of the body's array, past all faults and figures."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from support.fake.capacity import HASHES, Limits
+from support.fake.capacity import HASHES, Ledger, Limits
 from support.fake.errors import FakeError, Reason, invalid, not_found, throttled
 from support.fake.plan import FaultPlan, TableStats
 from support.fake.values import MAX_ITEM_BYTES, Walk, decoded, normal_number
@@ -35,12 +35,16 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One item: its DynamoDB JSON with numbers in normal form, its key attributes and its size by AWS's rule."""
+    """One item: its DynamoDB JSON with numbers in normal form, its key attributes and its size by AWS's rule.
+
+    `indexes` is how many of the table's it is in.
+    """
 
     key: Key
     raw: bytes
     key_attributes: dict[str, Any]
     size: int
+    indexes: int = 0
 
 
 class Table:
@@ -56,12 +60,17 @@ class Table:
         types = {one["AttributeName"]: one["AttributeType"] for one in definition["AttributeDefinitions"]}
         names = [one["AttributeName"] for one in definition["KeySchema"]]
         self._schema: Final = [(name, types[name]) for name in names]
+        self._index_keys: Final = [
+            {part["AttributeName"] for part in index["KeySchema"]}
+            for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
+            for index in definition.get(kind, ())
+        ]
         self._items: dict[Key, Stored] = {}
         self._order: list[Key] = []
         self._sorted = True
         self._gone: set[Key] = set()  # deleted, and still in the order
         self.bytes = self.puts = self.deletes = self.refused = 0
-        self.consumed_rcu = self.consumed_wcu = 0.0
+        self.reads_log, self.writes_log = Ledger(), Ledger()
         self.limit(plan)
 
     @property
@@ -109,7 +118,10 @@ class Table:
         if size > MAX_ITEM_BYTES:
             raise invalid("Item size has exceeded the maximum allowed size")
         attributes = {name: item[name] for name, _ in self._schema}
-        return Stored(key, msgspec.json.encode(item) if walk.changed else bytes(raw), attributes, size)
+        indexes = sum(keys <= item.keys() for keys in self._index_keys)
+        return Stored(
+            key, msgspec.json.encode(item) if walk.changed else bytes(raw), attributes, size, indexes
+        )
 
     def exact_key(self, raw: bytes) -> Key:
         """The key of a request that takes the key attributes and no others."""
@@ -205,8 +217,8 @@ class Table:
         return TableStats(
             items=len(self._items),
             bytes=self.bytes,
-            consumed_wcu=self.consumed_wcu,
-            consumed_rcu=self.consumed_rcu,
+            consumed_wcu=self.writes_log.units,
+            consumed_rcu=self.reads_log.units,
             puts=self.puts,
             deletes=self.deletes,
             refused=self.refused,
@@ -215,7 +227,7 @@ class Table:
 
     def forget_figures(self) -> None:
         """Sets the counts back to zero; the items stay."""
-        self.consumed_wcu = self.consumed_rcu = 0.0
+        self.reads_log, self.writes_log = Ledger(), Ledger()
         self.puts = self.deletes = self.refused = 0
         self.partition_wcu = [0.0] * len(self.partition_wcu)
 

@@ -93,21 +93,26 @@ def put_item(store: Store, account: str, body: bytes) -> dict[str, Any]:
 
 
 def apply(table: Table, key: Key, item: Stored | None) -> float:
-    """Does one write and returns its units: those of the larger of the old and the new item."""
+    """Does one write and returns its units: those of the larger of the old and the new item, once more for each index.
+
+    An index is taken to hold items whole, and a change of its key to cost no more than any other.
+    """
     old = table.get(key)
-    units = write_units(max(old.size if old else 0, item.size if item else 0))
-    charge(table, key.hash, units)
+    sides = [side for side in (old, item) if side is not None]
+    units = write_units(max((side.size for side in sides), default=0))
+    of_indexes = units * max((side.indexes for side in sides), default=0)
+    charge(table, key.hash, units, of_indexes)
     if item is not None:
         table.put(item)
     else:
         table.delete(key)
-    return units
+    return units + of_indexes
 
 
-def charge(table: Table, key_hash: int, units: float) -> None:
-    """Counts the units and takes them from the buckets."""
+def charge(table: Table, key_hash: int, units: float, of_indexes: float = 0.0) -> None:
+    """Counts the units, and takes those of the table itself from its buckets."""
     table.writes.take(key_hash, units)
-    table.consumed_wcu += units
+    table.writes_log.note(time.monotonic(), units + of_indexes)
     table.partition_wcu[table.writes.partition(key_hash)] += units
 
 
