@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 JSON_CONTENT_TYPE = "application/x-amz-json-1.0"
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(NamedTuple):
     """One set of AWS credentials: access key, secret key and, for temporary ones, the session token."""
 
     access_key: str
