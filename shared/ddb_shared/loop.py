@@ -60,20 +60,19 @@ async def stop_event(channel: Channel) -> AsyncIterator[asyncio.Event]:
 
 @asynccontextmanager
 async def shared_pace(cap_units: float | None, channel: Channel) -> AsyncIterator[Pace]:
-    """A pace for this worker's share of `cap_units` a second, which grows as other workers end."""
+    """The pace of one worker, whose rate, and share of `cap_units` a second, grow as other workers end."""
     pace = Pace(cap_units, workers=channel.workers())
 
     async def poll() -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            pace.workers = channel.workers()
+            pace.share_among(channel.workers())
 
-    polling = asyncio.create_task(poll()) if cap_units is not None else None
+    polling = asyncio.create_task(poll())
     try:
         yield pace
     finally:
-        if polling is not None:
-            polling.cancel()
+        polling.cancel()
 
 
 async def unless_stopped(stop: asyncio.Event, awaited: Awaitable[Result]) -> Result | None:

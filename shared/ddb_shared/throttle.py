@@ -1,7 +1,8 @@
 """The pace: a token bucket of capacity units whose rate is capped by the user or finds itself.
 
-A prototype against 8 partitions of 1,000 WCU each reached 7,690 WCU/s with 4.5% refused by a rate that grows 6% every
-250 ms and shrinks when more than 4% of the units come back; control of the number of connections did worse.
+Against 8 partitions of 1,000 WCU each (`scripts/bench/partitions.py`) the rate is what has to be controlled: a prototype that
+controlled the number of connections did worse. Nothing tells a table that is full from one that refuses at random, or from one
+that others keep busy: where a lower rate does not help, it falls all the same, since others may need the table more.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 WINDOW_SECONDS: Final = 0.25
-GROWTH: Final = 1.06
-FIRST_GROWTH: Final = 2.0  # until the first refusal: from 1,000 to 16,000 units a second within a second
+# After the first refusal, a window without any adds a share of the rate, and so many units at the most: were it a share
+# always, workers that began unequal would stay so, and one that ends early leave the others far below what the table takes.
+GROWTH_SHARE: Final = 0.06
+GROWTH_UNITS: Final = 60.0
+# Until the first refusal: from 1,000 to 11,000 units a second within a second and a half.
+FIRST_GROWTH: Final = 1.5
 REFUSED_SHARE: Final = 0.04
 _LOOK_SECONDS: Final = 0.05
 START_UNITS: Final = 1_000.0  # one partition's write capacity: never too much for a table
@@ -46,7 +51,7 @@ class Pace:
     The bucket may go negative: a request is charged an estimate when it is admitted and the difference when its
     ConsumedCapacity is known. Without a cap only refusals slow it down. One pace serves one worker's event loop.
 
-    `cap_units` is that of all workers together; `workers` is how many share it, and may change at any time.
+    `cap_units` is that of all workers together, who are `workers` now; see `share_among`.
     Over any time of T seconds a worker consumes at most its share x (T + BURST_SECONDS), and one request.
     `requests` is how many may be in flight: it grows by one a window, and halves in a window with refusals.
     """
@@ -60,12 +65,12 @@ class Pace:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._cap_units = cap_units
-        self.workers = workers
+        self._workers = workers
         self._clock = clock
         self._sleep = sleep
         self.rate = min(START_UNITS, self.share)
         self.requests = START_REQUESTS
-        self._growth = FIRST_GROWTH
+        self._refused_once = False
         self._turn = asyncio.Lock()
         self._tokens = 0.0
         self._filled_at = clock()
@@ -79,12 +84,20 @@ class Pace:
     @property
     def share(self) -> float:
         """Units a second that this worker may consume; infinite without a cap."""
-        return math.inf if self._cap_units is None else self._cap_units / max(self.workers, 1)
+        return math.inf if self._cap_units is None else self._cap_units / self._workers
 
     @property
     def portion(self) -> float:
         """The units that one request should cost at the most, where it can be made smaller."""
         return self.share * PORTION_SECONDS
+
+    def share_among(self, workers: int) -> None:
+        """So many workers are left: those that ended leave their part of the rate, and of the cap, to the others."""
+        if workers != self._workers:
+            self._refill()
+            self.rate *= self._workers / workers
+            self._workers = workers
+            self.rate = min(self.rate, self.share)
 
     async def admit(self, units: float) -> None:
         """Waits until the bucket is not empty, in order of arrival, then charges it `units`."""
@@ -118,19 +131,24 @@ class Pace:
         share = self._refused / sent if sent else 0.0
         self._refill()
         if share > REFUSED_SHARE:
-            self._growth = GROWTH
+            self._refused_once = True
             self.rate = max(self.rate * max(1 - share, 0.5), LEAST_UNITS)
             self.requests = max(self.requests // 2, LEAST_REQUESTS)
             self.reason = f"the table refused {share:.0%} of the units"
         else:
             self.requests = min(self.requests + 1, MOST_REQUESTS)
-            self.rate *= self._growth if self._held_back else 1.0
+            self.rate += self._growth() if self._held_back else 0.0
             self.reason = "held at the cap" if self._held_back and self.rate >= self.share else ""
         self.rate = min(self.rate, self.share)
         self._window_from = self._clock()
         self._consumed = self._refused = 0.0
         self._answers = 0
         self._held_back = False
+
+    def _growth(self) -> float:
+        if not self._refused_once:
+            return self.rate * (FIRST_GROWTH - 1)
+        return min(self.rate * GROWTH_SHARE, GROWTH_UNITS)
 
 
 class PageSize:

@@ -97,7 +97,7 @@ def test_a_part_of_the_provisioned_capacity(
     """Half of 400 read units, a quarter of 800 and as many write units of the table and its index."""
     source, destination = (accounts.dynamodb(fake.url, account) for account in (SOURCE, DESTINATION))
     units = {"ReadCapacityUnits": 400, "WriteCapacityUnits": 800}
-    provisioned = {"BillingMode": "PROVISIONED", "ProvisionedThroughput": units}
+    provisioned: dict[str, Any] = {"BillingMode": "PROVISIONED", "ProvisionedThroughput": units}
     create_table(source, "orders", **provisioned)
     index = INDEXES[0] | {"ProvisionedThroughput": units}
     create_table(

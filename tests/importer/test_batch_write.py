@@ -117,6 +117,24 @@ def test_unprocessed_items_are_sent_until_none_is_left(seed: int, share: float, 
     assert len(table.waits) == len(table.requests) - 1
 
 
+@pytest.mark.parametrize(
+    ("cap", "requests"), [(None, [25]), (100.0, [25]), (40.0, [10, 10, 5]), (1.0, [1] * 25)]
+)
+def test_a_small_cap_cuts_the_batch(cap: float | None, requests: list[int]) -> None:
+    """Each part costs at most a quarter of a second of the cap, or is one item; all are written."""
+    table = Table(pace=Pace(cap))
+    assert write(table, LINES).written == 25
+    assert requests == table.requests
+
+
+def test_a_bad_item_in_a_part_keeps_its_place_in_the_batch() -> None:
+    """The index of a reject is that in the whole batch."""
+    lines = [*LINES[:12], BAD, *LINES[12:24]]
+    outcome = write(Table(pace=Pace(40.0)), lines)
+    assert outcome.written == 24
+    assert [(12, BAD)] == [(reject.index, reject.line) for reject in outcome.rejects]
+
+
 def test_the_budget_counts_only_rounds_that_wrote_nothing() -> None:
     """One item a round is slow, but it is progress: the wait stays short and nothing fails."""
     table = Table(lambda puts: puts[1:])

@@ -192,10 +192,13 @@ def test_a_worker_that_ends_leaves_its_share_to_the_others(cap: float) -> None:
     async def main() -> None:
         paces = [Pace(cap, workers=workers, clock=now) for _ in range(workers)]
 
+        ended: list[int] = []
+
         async def worker(number: int, pace: Pace) -> None:
             await scan(table.wire(pace), pace, RUN_SECONDS if number % 2 else 15.0)
+            ended.append(number)
             for other in paces:
-                other.workers -= 1
+                other.share_among(max(1, workers - len(ended)))
 
         async with asyncio.TaskGroup() as group:
             for number, pace in enumerate(paces):

@@ -37,7 +37,7 @@ def test_what_is_no_size(text: str) -> None:
         ByteSize().convert(text, None, None)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "x", ""])
+@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "x", "", "%", "0%", "5%%", "5 percent"])
 def test_what_is_no_rate(text: str) -> None:
     """A rate is positive and finite."""
     with pytest.raises(click.BadParameter, match="is not a rate"):

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -469,6 +470,57 @@ def test_a_failed_condition_is_the_callers_to_judge() -> None:
     code, lab = run(put, error("ConditionalCheckFailedException"))
     assert code == "ConditionalCheckFailedException"
     assert len(lab.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "consumed"),
+    [
+        ([error("ConditionalCheckFailedException")], 3.0),
+        ([error("ValidationException")], 0.0),
+        (
+            [error("InternalServerError", status=500), answer({"ConsumedCapacity": {"CapacityUnits": 7.0}})],
+            10.0,
+        ),
+        ([answer({"ConsumedCapacity": {"CapacityUnits": 7.0}})], 7.0),
+    ],
+)
+def test_what_may_have_been_charged_counts(script: list[Answerer], consumed: float) -> None:
+    """A condition that fails costs a write of which the service does not tell, and what broke off may be done."""
+
+    async def put(lab: Lab) -> float:
+        counted = 0.0
+        settle = lab.wire.pace.settle
+
+        def note(*, charged: float, consumed: float, refused: float) -> None:
+            nonlocal counted
+            counted += consumed
+            settle(charged=charged, consumed=consumed, refused=refused)
+
+        lab.wire.pace.settle = note  # type: ignore[method-assign]
+        lab.wire.expect_indexes(2)
+        with suppress(WireError):
+            await lab.wire.put(b"{}")
+        return counted
+
+    counted, _ = run(put, *script)
+    assert counted == consumed
+
+
+def test_a_scan_under_a_small_cap_asks_for_few_items() -> None:
+    """One item as long as nothing is known of them, then as many as a quarter of a second has room for."""
+    page = {"Items": [{}] * 4, "Count": 4, "ConsumedCapacity": {"CapacityUnits": 2.0}}
+
+    async def limits(lab: Lab) -> list[int | None]:
+        found = []
+        for cap in (None, 512.0, 511.0):
+            wire = Wire(http=lab.wire._http, region="eu-west-1", key_provider=lab.credentials, pace=Pace(cap))
+            before = wire.page_limit(consistent_read=False)
+            await wire.scan(b"{}")
+            found += [before, wire.page_limit(consistent_read=False), wire.page_limit(consistent_read=True)]
+        return found
+
+    found, _ = run(limits, answer(page))
+    assert found == [None, None, None, None, None, 256, 1, 255, 255]
 
 
 def test_batch_get_gives_items_and_unread_keys() -> None:

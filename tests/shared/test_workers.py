@@ -78,6 +78,14 @@ def test_the_first_error_comes_out_after_the_others_have_stopped(tmp_path: Path)
     assert (tmp_path / "stopped-1").read_text() == "True"
 
 
+def test_workers_learn_how_many_they_are(tmp_path: Path) -> None:
+    """One that ends leaves what it shared to the others."""
+    first, second = Processes(2).run(tasks.outlast, jobs(2, tmp_path), nothing, Stop())
+    assert first[0] == 2
+    assert second in ([2, 1], [1])
+    assert [[1], [1]] == Serial().run(tasks.outlast, jobs(2, tmp_path), nothing, Stop())
+
+
 def test_a_stop_reaches_the_workers(tmp_path: Path) -> None:
     """They return what they have, and the runner returns it."""
     stop = Stop()

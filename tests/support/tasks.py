@@ -45,6 +45,18 @@ def fail_first(job: Job, channel: Channel) -> int:
     return job.number
 
 
+def outlast(job: Job, channel: Channel) -> list[int]:
+    """How many workers there were, each time that changed; number 0 ends first, the others see it."""
+    seen = [channel.workers()]
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while job.number and seen[-1] > 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+        if channel.workers() != seen[-1]:
+            seen.append(channel.workers())
+            break
+    return seen
+
+
 def until_stopped(job: Job, channel: Channel) -> str:
     """Runs until it is told to stop."""
     (job.folder / f"running-{job.number}").touch()
