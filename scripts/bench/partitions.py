@@ -42,6 +42,7 @@ SKEWED_WCU: Final = 2 * PARTITION_WCU
 # Before, a rate is still being found; after so large a share of the items, some partitions have none left.
 WARM_SECONDS: Final = 5.0
 STEADY_SHARE: Final = 0.9
+SECONDS: Final = 30.0  # of work for each variant, at the best that the table could do
 BATCH: Final = 10_000
 BIN: Final = str(Path(sys.executable).parent)
 
@@ -196,7 +197,7 @@ def run(words: Sequence[str], account: str, url: str, s3_url: str) -> dict[str, 
     return result
 
 
-def measure(seconds: float = 30.0) -> list[Row]:
+def measure(seconds: float = SECONDS) -> list[Row]:
     """All variants, with items for so many seconds each at the best that the table could do."""
     rows = []
     count = int(TABLE_WCU * seconds)
@@ -224,7 +225,9 @@ def table(rows: Sequence[Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of work for each, at best [%(default)g]")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="of work for each, at best [%(default)g]"
+    )
     parser.add_argument("--csv", type=Path, help="append the rows to this file")
     options = parser.parse_args()
     rows = measure(options.seconds)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import partitions
 from contestants import Contestant, boto3, dynamodump, floor, ours
 from lab import Lab, Run
 from rows import Row, fit_rows, rows_of
@@ -133,6 +134,25 @@ def emulators(bench: Bench) -> list[Row]:
     return rows
 
 
+def hot_partitions(bench: Bench) -> list[Row]:
+    """An import into a table of 8 partitions of 1,000 WCU each that refuses by partition."""
+    return [
+        Row(
+            section="hot_partitions",
+            contestant=f"{found.variant}, {found.workers} proc.",
+            direction="import",
+            shape="1 WCU",
+            items=found.items,
+            runs=1,
+            wall_seconds=found.seconds,
+            note=f"{found.of_best * found.best:,.0f} WCU/s, {found.of_best:.0%} of the best {found.best:,.0f}; "
+            f"{found.refused:.1%} of the units sent back",
+        )
+        for found in partitions.measure(2.0 if bench.quick else partitions.SECONDS)
+    ]
+
+
 SECTIONS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
-    section.__name__: section for section in (headline, shapes, scaling, growth, memory, emulators)
+    section.__name__: section
+    for section in (headline, shapes, scaling, growth, memory, emulators, hot_partitions)
 }

@@ -41,7 +41,9 @@ KEY: Final = (KeyAttribute("pk", "S", "HASH"), KeyAttribute("sk", "N", "RANGE"))
 HASHES: Final = {Form.RAW: raw_hashes, Form.CANONICAL: canonical_hashes}
 ROUNDS: Final = 7
 SEGMENTS: Final = 8
-PAGES: Final = 30  # of each segment and each shard: 470,000 typical items a side, against the start of a worker
+PAGES: Final = (
+    30  # of each segment and each shard: 470,000 typical items a side, against the start of a worker
+)
 Hashes = Callable[[Sequence[Item]], list[bytes]]
 
 
