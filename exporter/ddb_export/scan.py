@@ -24,7 +24,7 @@ from ddb_shared import checkpoint as checkpoints
 from ddb_shared.aws import Aws, AwsOptions
 from ddb_shared.checkpoint import SegmentCheckpoint
 from ddb_shared.errors import explained
-from ddb_shared.loop import first_error, run_loop, shared_pace, stop_event, unless_stopped
+from ddb_shared.loop import first_error, run_loop, see, shared_pace, stop_event, unless_stopped
 from ddb_shared.progress import Tick
 from ddb_shared.storage import S3Folder
 from ddb_shared.wire import LastKey, ScanPage, Wire, open_wire, scan_request
@@ -211,6 +211,7 @@ class _Pages:
     def close(self) -> None:
         """Drops the page that was read ahead."""
         if self._ahead is not None:
+            self._ahead.add_done_callback(see)
             self._ahead.cancel()
 
     def _request(self, start: LastKey | None) -> asyncio.Task[ScanPage]:

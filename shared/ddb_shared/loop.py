@@ -87,3 +87,10 @@ async def unless_stopped(stop: asyncio.Event, awaited: Awaitable[Result]) -> Res
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
+        see(task)
+
+
+def see(task: asyncio.Future[Any]) -> None:
+    """Takes note of how a finished task failed: where its waiter was cancelled, another error is the one to report."""
+    if not task.cancelled():
+        task.exception()

@@ -1,6 +1,7 @@
 """The loop of a worker: its threads, its errors, its stop."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -84,3 +85,24 @@ def test_a_stop_cancels_what_is_waited_for() -> None:
         assert now() == pytest.approx(3)
 
     simulate(main())
+
+
+def test_an_error_whose_waiter_is_cancelled_is_not_reported_by_the_loop() -> None:
+    """One lane's refusal cancels the others, whose own refusals may have come in the same moment."""
+
+    async def main() -> list[dict[str, object]]:
+        reported: list[dict[str, object]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: reported.append(context))
+        refusal: asyncio.Future[None] = loop.create_future()
+        waiting = asyncio.create_task(unless_stopped(asyncio.Event(), refusal))
+        await asyncio.sleep(0)
+        refusal.set_exception(ValueError("refused"))
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        del refusal, waiting
+        gc.collect()
+        return reported
+
+    assert asyncio.run(main()) == []
