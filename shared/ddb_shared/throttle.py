@@ -165,10 +165,10 @@ class PageSize:
         return max(1, int(self._pace.portion / self._item_units)) if self._item_units else 1
 
     def learn(self, items: int, units: float) -> None:
-        """Notes what a page of so many items cost."""
+        """Notes what a page of so many items cost: rounded up, which makes items of a small page look larger than they are."""
         if items:
-            last = units / items
-            self._item_units = last if self._item_units is None else (self._item_units + last) / 2
+            last, before = units / items, self._item_units
+            self._item_units = last if before is None or last < before else (before + last) / 2
 
 
 class Flight:
