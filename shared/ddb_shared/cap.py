@@ -52,7 +52,7 @@ def units_at(cap: Cap | None, definition: Mapping[str, Any], kind: str) -> float
     return units
 
 
-def pace_check(cap: Cap | None, definition: Mapping[str, Any], kind: str) -> Checks:
+def pace_check(cap: Cap | None, definition: Mapping[str, Any], kind: str, *, whose: str = "") -> Checks:
     """The check that the cap means something for this table."""
 
     def check() -> str:
@@ -61,4 +61,4 @@ def pace_check(cap: Cap | None, definition: Mapping[str, Any], kind: str) -> Che
             return f"as fast as the table lets it, without {OPTIONS[kind]}"
         return f"at most {units:,.10g} {kind.lower()} units a second"
 
-    return {f"{kind.lower()} pace of {definition['TableName']}": check}
+    return {f"{whose}{kind.lower()} pace": check}

@@ -13,8 +13,15 @@ from support.varied import varied_items
 
 BUCKET_CHECKS = ["identity", "bucket owner", "region"]
 PLACE_CHECKS = ["write and read", "encryption"]
-EXPORT_CHECKS = [*BUCKET_CHECKS, "table", "point-in-time recovery", "object ownership", *PLACE_CHECKS]
-TABLE_CHECKS = ["table", "item limits", "destination", "point-in-time recovery"]
+EXPORT_CHECKS = [
+    *BUCKET_CHECKS,
+    "table",
+    "read pace",
+    "point-in-time recovery",
+    "object ownership",
+    *PLACE_CHECKS,
+]
+TABLE_CHECKS = ["table", "write pace", "item limits", "destination", "point-in-time recovery"]
 IMPORT_CHECKS = [*BUCKET_CHECKS, "export", *TABLE_CHECKS, *PLACE_CHECKS]
 
 

@@ -68,4 +68,4 @@ def test_the_check_says_what_the_cap_comes_to() -> None:
         (None, "as fast as the table lets it, without --max-rcu"),
     ):
         ((name, check),) = pace_check(cap, PROVISIONED, "Read").items()
-        assert (name, check()) == ("read pace of Orders", found)
+        assert (name, check()) == ("read pace", found)

@@ -78,7 +78,7 @@ def _with_source(options: VerifyOptions, given: Source, aws: Aws) -> Comparison:
         {
             "identity": aws.identity,
             "tables": lambda: _check_tables(source, table),
-            **pace_check(options.max_rcu, source.definition, "Read"),
+            **pace_check(options.max_rcu, source.definition, "Read", whose="source's "),
             **_pace_checks(options, table),
             "write and read": lambda: check_probe(open_folder(aws.s3, state)),
         }
