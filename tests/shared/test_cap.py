@@ -164,7 +164,8 @@ def test_items_of_many_sizes_keep_to_the_cap(cap: float, client: str, seed: int)
         return int(math.exp(rng.uniform(math.log(100), math.log(10_000))))
 
     table = SimulatedTable(size, rng.choice([0.005, 0.02, 0.1]), rng=random.Random(seed + 100))
-    run(table, cap, 2, {"read": scan, "read consistently": scan_consistently, "write": write(size)}[client])
+    clients: dict[str, Client] = {"read": scan, "read consistently": scan_consistently, "write": write(size)}
+    run(table, cap, 2, clients[client])
     assert max(table.windows(0, RUN_SECONDS)) <= 1.05 * cap * WINDOW_SECONDS
     assert min(table.windows(STEADY_SECONDS, RUN_SECONDS)) >= 0.95 * cap * WINDOW_SECONDS
 
