@@ -208,7 +208,7 @@ def measure(seconds: float = SECONDS) -> list[Row]:
         rows.append(lab.measure("in order", 1, few))
     half = int(SKEWED_WCU * seconds)
     with lab_of(half, skewed=True) as lab:
-        rows.append(lab.measure("skewed", 1, half, best=SKEWED_WCU))
+        rows += [lab.measure("skewed", workers, half, best=SKEWED_WCU) for workers in (1, 2)]
     return rows
 
 
