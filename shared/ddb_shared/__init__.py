@@ -1,5 +1,12 @@
-"""What the exporter and the importer share: formats, wire, storage, pace, progress, errors."""
+"""What the exporter and the importer share: formats, storage, the DynamoDB client, rates, progress, errors."""
 
-from importlib.metadata import version
+from __future__ import annotations
 
-__version__ = version("ddb-transfer")
+
+def __getattr__(name: str) -> str:
+    """`__version__`, read on first access: reading package metadata takes 25 ms."""
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - see above
+
+        return version("ddb-transfer")
+    raise AttributeError(name)

@@ -1,6 +1,6 @@
-"""What is retried, how often and after which wait: the whole retry policy, as data.
+"""Which failures are retried, how often and after which delay: the retry policy, as data.
 
-The codes are those of `botocore/retries/standard.py` and of the DynamoDB developer guide, "Error handling".
+The codes come from `botocore/retries/standard.py` and from the DynamoDB developer guide, "Error handling".
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 import botocore.exceptions as boto
-import botocore.parsers
-import urllib3.exceptions
 
-from ddb_shared.errors import EXPIRED_CODES, ServiceError, WireError
+from ddb_shared.errors import EXPIRED_CODES, RequestError, ServiceError
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-class Kind(enum.Enum):
-    """What an error of the wire means for the request that met it."""
+class FailureKind(enum.Enum):
+    """What an error of the data plane means for its request."""
 
     THROTTLED = "throttled"
     TRANSIENT = "transient"
@@ -33,11 +33,11 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RetryPolicy:
     """Exponential backoff with full jitter: wait a random time up to `base_seconds` x 2^n, at most `cap_seconds`.
 
-    `attempts` counts rounds without any progress; a round that moved one item begins the count anew.
-    Full jitter spreads clients that were refused together
+    `attempts` counts consecutive rounds without progress; a round that processed one item resets the count.
+    Full jitter spreads out clients that were throttled together
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
     """
 
@@ -51,15 +51,15 @@ class Policy:
 
 
 POLICIES: Final = {
-    # 50 tries as AWS's own bulk loader makes; 50 ms is the SDKs' base for DynamoDB and 20 s their cap: together they
-    # wait about seven minutes on average for a table that lets nothing through at all.
-    Kind.THROTTLED: Policy(attempts=50, base_seconds=0.05, cap_seconds=20.0),
-    # 10 tries are the SDKs' long-standing number for DynamoDB; about half a minute, longer than a fail-over.
-    Kind.TRANSIENT: Policy(attempts=12, base_seconds=0.05, cap_seconds=20.0),
-    # new credentials either work at once or not at all; the second try is for a provider that lags.
-    Kind.EXPIRED: Policy(attempts=4, base_seconds=0.5, cap_seconds=5.0),
-    # one correction by the service's own clock suffices; a step of the clock in between takes a second one.
-    Kind.SKEWED: Policy(attempts=4, base_seconds=0.0, cap_seconds=0.0),
+    # 50 attempts, as in AWS's own bulk loader; 50 ms is the SDKs' base for DynamoDB and 20 s their cap: about seven
+    # minutes on average for a table that processes nothing.
+    FailureKind.THROTTLED: RetryPolicy(attempts=50, base_seconds=0.05, cap_seconds=20.0),
+    # The SDKs have long made 10 attempts for DynamoDB; 12 take about half a minute, longer than a failover.
+    FailureKind.TRANSIENT: RetryPolicy(attempts=12, base_seconds=0.05, cap_seconds=20.0),
+    # New credentials either work at once or not at all; further attempts allow for a slow provider.
+    FailureKind.EXPIRED: RetryPolicy(attempts=4, base_seconds=0.5, cap_seconds=5.0),
+    # One correction by the service's clock is enough; a clock that steps in between takes a second one.
+    FailureKind.SKEWED: RetryPolicy(attempts=4, base_seconds=0.0, cap_seconds=0.0),
 }
 
 _THROTTLING: Final = frozenset(
@@ -96,52 +96,60 @@ _TRANSIENT: Final = frozenset(
         "TransactionInProgressException",
     }
 )
-# InvalidSignatureException says so when the clocks are more than five minutes apart.
+# Messages of InvalidSignatureException when the clocks differ by more than five minutes.
 _SKEW_TEXTS: Final = ("Signature expired", "Signature not yet current")
 _INVALID: Final = frozenset(
     {"ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"}
 )
 
 
-# Answers of S3 that broke off on their way: botocore retries what fails before an answer begins, and no SDK these.
-_BROKEN_ANSWERS: Final = (
-    urllib3.exceptions.HTTPError,
-    boto.ResponseStreamingError,
-    boto.IncompleteReadError,
-    boto.FlexibleChecksumError,
-    botocore.parsers.ResponseParserError,
-)
+@cache
+def _broken_responses() -> tuple[type[Exception], ...]:
+    """Errors of S3 responses that end early: botocore retries only what fails before a response begins."""
+    import botocore.parsers  # noqa: PLC0415 - 70 ms that `--help` does without
+    import urllib3.exceptions  # noqa: PLC0415 - as above
+
+    return (
+        urllib3.exceptions.HTTPError,
+        boto.ResponseStreamingError,
+        boto.IncompleteReadError,
+        boto.FlexibleChecksumError,
+        botocore.parsers.ResponseParserError,
+    )
 
 
-def patiently(
-    call: Callable[[], Answer],
+def retry_broken_responses(
+    call: Callable[[], Result],
     *,
+    attempts: int | None = None,
     rng: random.Random | None = None,
     sleep: Callable[[float], None] = time.sleep,
-) -> Answer:
-    """Calls S3 again while its answer breaks off; raises ServiceError when the policy's tries are used up."""
-    policy, rng = POLICIES[Kind.TRANSIENT], rng or random.Random()
+) -> Result:
+    """Repeats a call to S3 whose response ended early; raises ServiceError once `attempts`, or those of the policy, are used up."""
+    policy, rng = POLICIES[FailureKind.TRANSIENT], rng or random.Random()
+    attempts = attempts or policy.attempts
     attempt = 0
     while True:
         try:
             return call()
-        except _BROKEN_ANSWERS as error:
+        except _broken_responses() as error:
             attempt += 1
-            if attempt >= policy.attempts:
-                raise ServiceError(f"S3's answers broke off {attempt} times in a row: {error}") from error
+            if attempt >= attempts:
+                raise ServiceError(f"S3 responses ended early {attempt} times in a row: {error}") from error
             sleep(policy.wait_seconds(attempt, rng))
 
 
-def classify(error: WireError) -> Kind:
-    """What `error` means; whatever is unknown and came with a 5xx status counts as transient."""
-    if error.code in _THROTTLING:
-        return Kind.THROTTLED
+def classify(error: RequestError) -> FailureKind:
+    """What `error` means; an unknown code with a 5xx status counts as transient."""
+    # 429 and 408 also come from proxies and load balancers, without an AWS error code
+    if error.code in _THROTTLING or error.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return FailureKind.THROTTLED
     if error.code in EXPIRED_CODES:
-        return Kind.EXPIRED
+        return FailureKind.EXPIRED
     if error.code == "RequestTimeTooSkewed" or any(text in error.message for text in _SKEW_TEXTS):
-        return Kind.SKEWED
+        return FailureKind.SKEWED
     if error.code in _INVALID:
-        return Kind.INVALID
-    if error.code in _TRANSIENT or error.status >= 500:  # noqa: PLR2004 - HTTP's class of server errors
-        return Kind.TRANSIENT
-    return Kind.FATAL
+        return FailureKind.INVALID
+    if error.code in _TRANSIENT or error.status == HTTPStatus.REQUEST_TIMEOUT or error.status >= 500:  # noqa: PLR2004 - HTTP's class of server errors
+        return FailureKind.TRANSIENT
+    return FailureKind.FATAL

@@ -1,7 +1,8 @@
-"""The policy documents, from names alone: nothing here asks AWS.
+"""The policy documents, built from names without calls to AWS.
 
-The bucket lies in the destination account. The exporter's role pushes into it, so both its own policy and the bucket's
-must allow that; the importer's role reads in its own account, where its own policy is enough.
+The bucket belongs to the destination account. The exporter's role writes to it, which both its own policy and the bucket
+policy must allow; the importer's role reads in its own account, where its own policy is enough. Both policies deny the
+exporter's role to write import state: a forged checkpoint would make an import skip items.
 """
 
 from __future__ import annotations
@@ -10,37 +11,64 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ddb_shared.bucket import FULL_CONTROL
-from ddb_shared.manifest import EXPORTS
+from ddb_shared.format.manifest import EXPORTS, PITR
 from ddb_shared.policy.actions import (
+    BLOCK_WRITES,
+    BULK_PUT,
     COMPARE,
     CREATE,
     CREATE_ENCRYPTED,
+    ENABLE_BACKUPS,
+    EXPORT_NATIVELY,
+    FIND_BULK,
+    FIND_EXPORT,
+    FIND_IMPORT,
+    FOLLOW_BULK,
+    FOLLOW_EXPORT,
+    FOLLOW_IMPORT,
+    IMPORT_TABLE,
+    INSPECT_BUCKET,
     LOAD,
-    LOOK_AT_BUCKET,
+    LOG_IMPORT,
     READ_ENCRYPTED,
+    READ_PRICES,
     READ_SCALING,
     READ_SETTINGS,
+    READ_STREAM,
     READ_TABLE,
+    REPAIR,
     SET_SCALING,
     SKIP_EXISTING,
+    SWITCH_STREAM,
     VERIFY,
+    WRITE_IMPORT_STATE,
     WRITE_OBJECTS,
 )
+from ddb_shared.storage.bucket import FULL_CONTROL
 
 Document = dict[str, Any]
 
-# An interrupted export is resumed within a week, or not at all; until then its parts cost storage that nobody sees.
+BATCH_WRITE_ENGINE: Final = "batch-write"
+IMPORT_TABLE_ENGINE: Final = "import-table"
+BULK_ENGINE: Final = "bulk"
+
+# An interrupted export is resumed within a week or not at all; meanwhile its upload parts are charged.
 ABORT_UPLOADS_DAYS: Final = 7
-# Long enough to verify and to repeat an import; a copy of a table should not be forgotten in a bucket for ever.
+# Long enough to verify and to repeat an import; a forgotten copy of a table should not stay in a bucket for ever.
 EXPIRE_EXPORTS_DAYS: Final = 90
 
-_SCALING_ROLE: Final = "dynamodb.application-autoscaling.amazonaws.com"
+# Services whose service-linked role DynamoDB creates when a setting first needs it:
+# https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html and
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/using-service-linked-roles.html
+_SERVICE_ROLES: Final = {
+    "CreateAutoscalingRole": "dynamodb.application-autoscaling.amazonaws.com",
+    "CreateInsightsRole": "contributorinsights.dynamodb.amazonaws.com",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """What the policies are about. Roles are ARNs; `prefix` is without slashes at its ends."""
+    """The names in the policies. Roles are ARNs; `prefix` has no leading or trailing slash."""
 
     source_account: str
     source_role: str
@@ -55,21 +83,29 @@ class Names:
     table_kms_key_arn: str | None
     destination_table_kms_key_arn: str | None
     external_id: str | None
+    methods: frozenset[str] = frozenset()
+    follow: bool = False
+    engines: frozenset[str] = frozenset()
 
     @property
     def partition(self) -> str:
-        """`aws`, or the one of China or the US government."""
+        """`aws`, or the partition of China or the US government."""
         return self.source_role.split(":")[1]
 
     @property
     def bucket_arn(self) -> str:
-        """The bucket, which its policy and the identities' must name alike."""
+        """The ARN of the bucket."""
         return f"arn:{self.partition}:s3:::{self.bucket}"
 
     @property
     def exports(self) -> str:
-        """The key prefix below which every export lies."""
+        """The key prefix of every export."""
         return f"{self.prefix}/{EXPORTS}" if self.prefix else EXPORTS
+
+    @property
+    def records(self) -> str:
+        """The key prefix of what tables have had of AWS's exports."""
+        return f"{self.prefix}/import/" if self.prefix else "import/"
 
     def table_arns(self, account: str, table: str) -> list[str]:
         """The table with its indexes and streams."""
@@ -78,7 +114,7 @@ class Names:
 
 
 def documents(names: Names) -> dict[str, Document | None]:
-    """Every document by its name; `kms_key_statement` is None where no key is named."""
+    """Every document by its name; `kms_key_statement` is None without a key."""
     return {
         "bucket_policy": bucket_policy(names),
         "source_policy": source_policy(names),
@@ -91,11 +127,11 @@ def documents(names: Names) -> dict[str, Document | None]:
 
 
 def bucket_policy(names: Names) -> Document:
-    """What the bucket's owner grants to the exporter's role of the other account.
+    """The bucket policy, which grants access to the exporter's role of the other account.
 
-    The role is named by a condition: S3 refuses a principal that does not exist yet, and binds one that exists to its
-    hidden id, so that a role that was made anew would be locked out. The source account's root user, who could assume
-    the role anyway, is let in as well.
+    The role is in a condition: S3 rejects principals that do not exist yet, and binds existing ones to their internal id,
+    so that a recreated role would have no access. The source account's root user has access as well; it could assume the
+    role anyway.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-roles
     """
     root = f"arn:{names.partition}:iam::{names.source_account}:root"
@@ -110,41 +146,39 @@ def source_policy(names: Names) -> Document:
         _allow("ReadTable", (*READ_TABLE, *COMPARE), arns[:1]),
         _allow("ReadTableSettings", READ_SETTINGS, arns),
         _allow("ReadAutoscaling", READ_SCALING, ["*"]),
+        *_export_natively(names, arns[0]),
+        *_follow(names, arns[0]),
         *_push(names),
         *_use_key(names, ("kms:GenerateDataKey", "kms:Decrypt")),
-        *_use_table_key(names, names.table_kms_key_arn, READ_ENCRYPTED),
+        *_use_table_key(names.table_kms_key_arn, READ_ENCRYPTED),
+        _allow("ReadPrices", READ_PRICES, ["*"]),
     )
 
 
 def destination_policy(names: Names) -> Document:
-    """The identity policy of the importer's role: read the export, keep the state beside it, load, create, verify."""
+    """The identity policy of the importer's role: read the export, store state with it, load, create, verify."""
     arns = names.table_arns(names.destination_account, names.destination_table)
-    exports = f"{names.bucket_arn}/{names.exports}*"
+    exports, records = f"{names.bucket_arn}/{names.exports}*", f"{names.bucket_arn}/{names.records}*"
     return _document(
-        _allow("ReadExport", ["s3:GetObject"], [exports]),
-        _allow("KeepImportState", ["s3:PutObject"], [f"{exports}/import/*"]),
+        _allow("ReadExport", ["s3:GetObject"], [exports, records]),
+        _allow("KeepImportState", ["s3:PutObject"], [f"{exports}/import/*", records]),
         _list_bucket(names),
+        *_import_natively(names, arns[0]),
         _allow("LoadTable", (*LOAD, *SKIP_EXISTING), arns[:1]),
-        _allow("VerifyTable", VERIFY, arns[:1]),
+        _allow("VerifyTable", (*VERIFY, *REPAIR), arns[:1]),
         _allow("CreateTable", (*CREATE, *READ_SETTINGS), arns),
         _allow("ReadAutoscaling", READ_SCALING, ["*"]),
         _allow("SetAutoscaling", SET_SCALING, ["*"])
         | {"Condition": {"StringEquals": {"application-autoscaling:service-namespace": "dynamodb"}}},
-        _allow(
-            "MakeAutoscalingRole",
-            ["iam:CreateServiceLinkedRole"],
-            [
-                f"arn:{names.partition}:iam::{names.destination_account}:role/aws-service-role/{_SCALING_ROLE}/*"
-            ],
-        )
-        | {"Condition": {"StringEquals": {"iam:AWSServiceName": _SCALING_ROLE}}},
+        *(_create_service_role(names, sid, service) for sid, service in _SERVICE_ROLES.items()),
         *_use_key(names, ("kms:Decrypt", "kms:GenerateDataKey")),
-        *_use_table_key(names, names.destination_table_kms_key_arn, CREATE_ENCRYPTED),
+        *_use_table_key(names.destination_table_kms_key_arn, CREATE_ENCRYPTED),
+        _allow("ReadPrices", READ_PRICES, ["*"]),
     )
 
 
 def trust_policy(names: Names, account: str) -> Document:
-    """Who may assume a role: principals of its own account that are allowed to, with the external id if there is one."""
+    """The trust policy of a role: principals of its own account may assume it, with the external id if there is one."""
     condition = (
         {"Condition": {"StringEquals": {"sts:ExternalId": names.external_id}}} if names.external_id else {}
     )
@@ -160,14 +194,13 @@ def trust_policy(names: Names, account: str) -> Document:
 
 
 def kms_key_policy(names: Names) -> Document:
-    """The policy of the bucket's key: its account keeps its rights, both roles may use it through S3.
+    """The policy of the bucket's key: its account keeps full access, both roles may use it through S3.
 
-    Without the first statement AWS refuses the policy, as nobody could change it any more.
+    AWS rejects a policy without the first statement, since nobody could change it any more.
     https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
     """
     owner = (names.kms_key_arn or "").split(":")[4]
     root = f"arn:{names.partition}:iam::{owner}:root"
-    via = {"Condition": {"StringEquals": {"kms:ViaService": f"s3.{names.region}.amazonaws.com"}}}
     return _document(
         {
             "Sid": "KeepOwner",
@@ -182,13 +215,13 @@ def kms_key_policy(names: Names) -> Document:
             "Principal": {"AWS": [names.source_role, names.destination_role]},
             "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
             "Resource": "*",
-            **via,
+            **_via("s3", names.kms_key_arn or ""),
         },
     )
 
 
 def lifecycle(names: Names) -> Document:
-    """The bucket's lifecycle rules, as PutBucketLifecycleConfiguration takes them."""
+    """The bucket's lifecycle rules for PutBucketLifecycleConfiguration."""
     where = {"Status": "Enabled", "Filter": {"Prefix": names.exports}}
     abort = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABORT_UPLOADS_DAYS}}
     return {
@@ -200,16 +233,75 @@ def lifecycle(names: Names) -> Document:
 
 
 def _push(names: Names) -> list[Document]:
-    """What the exporter does with the bucket. It reads back what it wrote, and never deletes."""
+    """The exporter's access to the bucket. It reads back what it wrote, never deletes, and has no access to import state."""
     objects = [f"{names.bucket_arn}/{names.exports}*"]
-    own_acl = {"Condition": {"StringEquals": {"s3:x-amz-acl": FULL_CONTROL}}}
+    # which ACL DynamoDB's own exports carry is not documented
+    own_acl = {} if PITR in names.methods else {"Condition": {"StringEquals": {"s3:x-amz-acl": FULL_CONTROL}}}
     return [
         _allow("WriteExports", WRITE_OBJECTS, objects),
         _allow("GiveToBucketOwner", ["s3:PutObjectAcl"], objects) | own_acl,
         _list_bucket(names),
-        # these actions know no condition on the prefix
-        _allow("LookAtBucket", LOOK_AT_BUCKET, [names.bucket_arn]),
+        # these actions do not support a condition on the prefix
+        _allow("InspectBucket", INSPECT_BUCKET, [names.bucket_arn]),
+        *_keep_import_state(names),
     ]
+
+
+def _export_natively(names: Names, table: str) -> list[Document]:
+    """What `ddb-export --method pitr` calls; ListExports has no resource of its own."""
+    if PITR not in names.methods:
+        return []
+    return [
+        _allow("ExportTable", EXPORT_NATIVELY, [table]),
+        _allow("FollowExport", FOLLOW_EXPORT, [f"{table}/export/*"]),
+        _allow("FindExport", FIND_EXPORT, ["*"]),
+        _allow("EnableBackups", ENABLE_BACKUPS, [table]),
+    ]
+
+
+def _follow(names: Names, table: str) -> list[Document]:
+    """What `ddb-export --follow`, `--finish`, `--unblock` and `--cancel` call."""
+    if not names.follow:
+        return []
+    return [
+        _allow("ReadStream", READ_STREAM, [f"{table}/stream/*"]),
+        _allow("SwitchStream", SWITCH_STREAM, [table]),
+        _allow("BlockWrites", BLOCK_WRITES, [table]),
+    ]
+
+
+def _import_natively(names: Names, table: str) -> list[Document]:
+    """What `ddb-import --engine import-table` and `--engine bulk` call; lists have no resource of their own."""
+    logs = f"arn:{names.partition}:logs:{names.region}:{names.destination_account}:log-group:/aws-dynamodb/*"
+    by_engine = {
+        IMPORT_TABLE_ENGINE: [
+            _allow("ImportTable", IMPORT_TABLE, [table]),
+            _allow("FollowImport", FOLLOW_IMPORT, [f"{table}/import/*"]),
+            _allow("FindImport", FIND_IMPORT, ["*"]),
+            _allow("LogImport", LOG_IMPORT, [logs]),
+        ],
+        BULK_ENGINE: [
+            _allow("BulkPut", BULK_PUT, [table]),
+            _allow("FollowBulkPut", FOLLOW_BULK, [table, f"{table}/*"]),
+            _allow("FindBulkPut", FIND_BULK, ["*"]),
+        ],
+    }
+    return [statement for engine in by_engine if engine in names.engines for statement in by_engine[engine]]
+
+
+def _keep_import_state(names: Names) -> list[Document]:
+    """Denies the exporter's role to write import state, unless the importer uses the same role."""
+    if names.source_role == names.destination_role:
+        return []
+    state = [f"{names.bucket_arn}/{names.exports}*/import/*", f"{names.bucket_arn}/{names.records}*"]
+    return [_allow("KeepImportStateSafe", WRITE_IMPORT_STATE, state) | {"Effect": "Deny"}]
+
+
+def _create_service_role(names: Names, sid: str, service: str) -> Document:
+    """Allows the creation of a service-linked role in the destination account."""
+    role = f"arn:{names.partition}:iam::{names.destination_account}:role/aws-service-role/{service}/*"
+    statement = _allow(sid, ["iam:CreateServiceLinkedRole"], [role])
+    return statement | {"Condition": {"StringEquals": {"iam:AWSServiceName": service}}}
 
 
 def _list_bucket(names: Names) -> Document:
@@ -221,10 +313,19 @@ def _use_key(names: Names, actions: Sequence[str]) -> list[Document]:
     return [_allow("UseBucketKey", actions, [names.kms_key_arn])] if names.kms_key_arn else []
 
 
-def _use_table_key(names: Names, key: str | None, actions: Sequence[str]) -> list[Document]:
-    """What DynamoDB does with a table's own key for the caller; the key's policy must let its account decide."""
-    via = {"Condition": {"StringEquals": {"kms:ViaService": f"dynamodb.{names.region}.amazonaws.com"}}}
-    return [_allow("UseTableKey", actions, [key]) | via] if key else []
+def _use_table_key(key: str | None, actions: Sequence[str]) -> list[Document]:
+    """The use of a table's key by DynamoDB for the caller; the key policy must delegate to IAM policies."""
+    return [_allow("UseTableKey", actions, [key]) | _via("dynamodb", key)] if key else []
+
+
+def _via(service: str, key: str) -> Document:
+    """The condition that a key is used through a service, always in the key's own region.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+    """
+    _, partition, _, region, *_ = key.split(":")
+    suffix = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+    return {"Condition": {"StringEquals": {"kms:ViaService": f"{service}.{region}.{suffix}"}}}
 
 
 def _allow(sid: str, actions: Sequence[str], resources: Sequence[str]) -> Document:
@@ -232,7 +333,7 @@ def _allow(sid: str, actions: Sequence[str], resources: Sequence[str]) -> Docume
 
 
 def _grant(account: str, callers: Document, statement: Document) -> Document:
-    """The statement of an identity policy as one of the bucket's policy."""
+    """A statement of an identity policy as a statement of the bucket policy."""
     condition = {"Condition": callers | statement.get("Condition", {})}
     return {**statement, "Principal": {"AWS": account}, **condition}
 

@@ -1,4 +1,4 @@
-"""The documents as one CloudFormation template and as Terraform, each for both accounts."""
+"""The documents as a CloudFormation template and as Terraform, each for both accounts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ _SIDES: Final = ("source", "destination")
 
 
 def cloudformation(names: Names) -> str:
-    """A template to be deployed twice: in the source account with Side=source, in the destination with Side=destination.
+    """A template to deploy twice: in the source account with Side=source, in the destination with Side=destination.
 
-    CloudFormation can't add rules to a bucket that exists already: MakeBucket=yes makes it, with them.
+    CloudFormation cannot add lifecycle rules to an existing bucket; MakeBucket=yes creates the bucket with them.
     """
-    made = documents(names)
-    unbound = {"Lifecycle": made["lifecycle"], "KmsKeyPolicy": made["kms_key_statement"]}
+    documents_by_name = documents(names)
+    unbound = {
+        "Lifecycle": documents_by_name["lifecycle"],
+        "KmsKeyPolicy": documents_by_name["kms_key_statement"],
+    }
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "ddb-transfer: roles and policies for moving a DynamoDB table between two accounts",
@@ -27,10 +30,10 @@ def cloudformation(names: Names) -> str:
             "IsNewBucket": {"Fn::And": [_equals("Side", "destination"), _equals("MakeBucket", "yes")]},
         },
         "Resources": {
-            "ExporterRole": _role(names, made, "source"),
-            "ImporterRole": _role(names, made, "destination"),
-            "Bucket": _bucket(names, made["lifecycle"] or {}),
-            "BucketPolicy": _bucket_policy(names, made["bucket_policy"] or {}),
+            "ExporterRole": _role(names, documents_by_name, "source"),
+            "ImporterRole": _role(names, documents_by_name, "destination"),
+            "Bucket": _bucket(names, documents_by_name["lifecycle"] or {}),
+            "BucketPolicy": _bucket_policy(names, documents_by_name["bucket_policy"] or {}),
         },
         "Metadata": {name: document for name, document in unbound.items() if document},
     }
@@ -43,7 +46,7 @@ _PARAMETERS: Final = {
         "Type": "String",
         "AllowedValues": ["yes", "no"],
         "Default": "no",
-        "Description": "Make the bucket too, with its lifecycle rules (destination only)",
+        "Description": "Create the bucket too, with its lifecycle rules (destination only)",
     },
 }
 
@@ -52,7 +55,7 @@ def _equals(parameter: str, value: str) -> Document:
     return {"Fn::Equals": [{"Ref": parameter}, value]}
 
 
-def _role(names: Names, made: dict[str, Document | None], side: str) -> Document:
+def _role(names: Names, documents_by_name: dict[str, Document | None], side: str) -> Document:
     name, path = _name_and_path(names.source_role if side == "source" else names.destination_role)
     return {
         "Type": "AWS::IAM::Role",
@@ -60,8 +63,10 @@ def _role(names: Names, made: dict[str, Document | None], side: str) -> Document
         "Properties": {
             "RoleName": name,
             "Path": path,
-            "AssumeRolePolicyDocument": made[f"{side}_trust"],
-            "Policies": [{"PolicyName": "ddb-transfer", "PolicyDocument": made[f"{side}_policy"]}],
+            "AssumeRolePolicyDocument": documents_by_name[f"{side}_trust"],
+            "Policies": [
+                {"PolicyName": "ddb-transfer", "PolicyDocument": documents_by_name[f"{side}_policy"]}
+            ],
         },
     }
 
@@ -104,7 +109,7 @@ def _bucket(names: Names, lifecycle: Document) -> Document:
 
 
 def _rules(names: Names, lifecycle: Document) -> list[Document]:
-    """The lifecycle rules in CloudFormation's spelling, which is not S3's."""
+    """The lifecycle rules in CloudFormation's spelling, which differs from S3's."""
     abort, expire = lifecycle["Rules"]
     where = {"Status": "Enabled", "Prefix": names.exports}
     uploads = "AbortIncompleteMultipartUpload"
@@ -115,8 +120,8 @@ def _rules(names: Names, lifecycle: Document) -> list[Document]:
 
 
 def terraform(names: Names) -> str:
-    """HCL with one provider for each account; give them credentials before `terraform apply`."""
-    made = documents(names)
+    """HCL with one provider for each account; configure their credentials before `terraform apply`."""
+    documents_by_name = documents(names)
     parts = [_PROVIDERS.replace("REGION", names.region)]
     for side, label in zip(_SIDES, ("exporter", "importer"), strict=True):
         name, path = _name_and_path(names.source_role if side == "source" else names.destination_role)
@@ -125,19 +130,22 @@ def terraform(names: Names) -> str:
             f"  provider           = aws.{side}\n"
             f"  name               = {_hcl(name)}\n"
             f"  path               = {_hcl(path)}\n"
-            f"  assume_role_policy = jsonencode({_hcl(made[f'{side}_trust'])})\n}}\n\n"
+            f"  assume_role_policy = jsonencode({_hcl(documents_by_name[f'{side}_trust'])})\n}}\n\n"
             f'resource "aws_iam_role_policy" "{label}" {{\n'
             f"  provider = aws.{side}\n"
             f'  name     = "ddb-transfer"\n'
             f"  role     = aws_iam_role.{label}.name\n"
-            f"  policy   = jsonencode({_hcl(made[f'{side}_policy'])})\n}}\n"
+            f"  policy   = jsonencode({_hcl(documents_by_name[f'{side}_policy'])})\n}}\n"
         )
-    parts += [_terraform_bucket(names, made), _terraform_lifecycle(names, made["lifecycle"] or {})]
-    if made["kms_key_statement"]:
+    parts += [
+        _terraform_bucket(names, documents_by_name),
+        _terraform_lifecycle(names, documents_by_name["lifecycle"] or {}),
+    ]
+    if documents_by_name["kms_key_statement"]:
         parts.append(
             f'resource "aws_kms_key_policy" "exports" {{\n  provider = aws.destination\n'
             f"  key_id   = {_hcl(names.kms_key_arn)}\n"
-            f"  policy   = jsonencode({_hcl(made['kms_key_statement'])})\n}}\n"
+            f"  policy   = jsonencode({_hcl(documents_by_name['kms_key_statement'])})\n}}\n"
         )
     return "\n".join(parts)
 
@@ -157,12 +165,12 @@ provider "aws" {
 """
 
 
-def _terraform_bucket(names: Names, made: dict[str, Document | None]) -> str:
+def _terraform_bucket(names: Names, documents_by_name: dict[str, Document | None]) -> str:
     return (
         'resource "aws_s3_bucket_policy" "exports" {\n'
         "  provider = aws.destination\n"
         f"  bucket   = {_hcl(names.bucket)}\n"
-        f"  policy   = jsonencode({_hcl(made['bucket_policy'])})\n}}\n"
+        f"  policy   = jsonencode({_hcl(documents_by_name['bucket_policy'])})\n}}\n"
     )
 
 
@@ -185,6 +193,6 @@ def _terraform_lifecycle(names: Names, lifecycle: Document) -> str:
 
 
 def _hcl(value: Any) -> str:
-    """A value as an HCL expression: JSON is one, once its templates are escaped."""
+    """A value as an HCL expression: JSON with HCL templates escaped."""
     text = json.dumps(value, indent=2).replace("\n", "\n  ")
     return text.replace("${", "$${").replace("%{", "%%{")

@@ -1,0 +1,1 @@
+"""Sessions, credentials, roles and clients."""

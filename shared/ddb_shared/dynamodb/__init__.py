@@ -1,0 +1,1 @@
+"""DynamoDB's data plane: Scan, BatchWriteItem and their relatives, with items as bytes."""

@@ -1,0 +1,1 @@
+"""The files of an export and of an import's state."""

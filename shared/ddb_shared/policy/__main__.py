@@ -1,0 +1,5 @@
+"""`python -m ddb_shared.policy`."""
+
+from ddb_shared.policy.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""How work runs: processes, a cluster, the event loop of a worker, progress and stops."""

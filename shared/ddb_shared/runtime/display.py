@@ -1,0 +1,233 @@
+"""Shows the progress of a run: as a bar on a terminal, as lines of a log, as JSON lines, as a file of metrics."""
+
+from __future__ import annotations
+
+import enum
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from ddb_shared.runtime.events import announce, record
+from ddb_shared.runtime.progress import LOG_SECONDS, Progress, ProgressEvent
+
+JSON_SECONDS: Final = 1.0
+# Beside a bar, the log file has a line this often.
+FILE_SECONDS: Final = 30.0
+METRICS_SECONDS: Final = 5.0
+# A bar costs 3 ms of CPU each time.
+_REFRESH_SECONDS: Final = 0.25
+
+
+class Style(enum.StrEnum):
+    """The choices of --progress."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    LOG = "log"
+    JSONL = "jsonl"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressOptions:
+    """How progress is shown: the style, and the file of metrics, if there is one."""
+
+    style: Style = Style.AUTO
+    metrics: Path | None = None
+
+
+class Display(Protocol):
+    """Shows the progress."""
+
+    def refresh(self, progress: Progress) -> None:
+        """Called a few times a second."""
+        ...
+
+    def close(self, progress: Progress) -> None:
+        """Called once at the end."""
+        ...
+
+
+class Lines:
+    """A line each `seconds` and one at the end."""
+
+    def __init__(
+        self,
+        emit: Callable[[Progress], None],
+        seconds: float = LOG_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._emit = emit
+        self._seconds = seconds
+        self._clock = clock
+        self._next = clock() + seconds
+
+    def refresh(self, progress: Progress) -> None:
+        if self._clock() >= self._next:
+            self._emit(progress)
+            self._next = self._clock() + self._seconds
+
+    def close(self, progress: Progress) -> None:
+        self._emit(progress)
+
+
+class Bar:
+    """On a terminal: a bar, and below it as many lines as it takes to tell everything at the terminal's width."""
+
+    def __init__(self, progress: Progress) -> None:
+        import rich.console  # noqa: PLC0415 - 25 ms that only a terminal needs
+        import rich.live  # noqa: PLC0415 - as above
+        import rich.progress_bar  # noqa: PLC0415 - as above
+
+        self._console = rich.console.Console(stderr=True)
+        self._live = rich.live.Live(console=self._console, transient=True, auto_refresh=False)
+        self._live.start()
+        self.refresh(progress)
+
+    def refresh(self, progress: Progress) -> None:
+        self._live.update(self._picture(progress), refresh=True)
+
+    def close(self, progress: Progress) -> None:
+        self._live.stop()
+        _announce(progress)  # the bar is gone, its last line stays
+
+    def _picture(self, progress: Progress) -> Any:
+        from rich.console import Group  # noqa: PLC0415 - as above
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415 - as above
+        from rich.table import Table  # noqa: PLC0415 - as above
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        total = None if progress.total_items is None else max(progress.total_items, progress.done_items, 1)
+        percent = "" if progress.percent is None else f"{progress.percent:3.0f}%"
+        head = Table.grid(padding=(0, 1), expand=True)
+        head.add_column()
+        head.add_column(ratio=1)
+        head.add_column()
+        bar = ProgressBar(total=total, completed=progress.done_items, pulse=total is None)
+        head.add_row(Text(progress.action, style="bold"), bar, Text(percent))
+        return Group(head, *self._wrapped(progress))
+
+    def _wrapped(self, progress: Progress) -> Iterator[Any]:
+        """The parts in lines, none of them broken unless it is wider than the terminal."""
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        line = Text()
+        for part in progress.parts():
+            if line.cell_len and line.cell_len + len(_BETWEEN) + len(part.text) > self._console.width:
+                yield line
+                line = Text()
+            line.append(_BETWEEN if line.cell_len else "", style="dim")
+            line.append(part.text, style=_STYLES[part.kind])
+        yield line
+
+
+_BETWEEN: Final = " · "
+_STYLES: Final = {"": "", "warning": "yellow", "error": "bold red"}
+
+
+def _announce(progress: Progress) -> None:
+    announce(progress.line(), event="progress", **fields_of(progress))
+
+
+def _record(progress: Progress) -> None:
+    record(progress.line(), event="progress", **fields_of(progress))
+
+
+def fields_of(progress: Progress) -> dict[str, Any]:
+    """The members of the event `progress`; what is unknown is None."""
+    rates = {name: progress.rate(name) for name in ("items", "bytes", "units")}
+    rounded = {name: None if rate is None else round(rate, 1) for name, rate in rates.items()}
+    return {
+        "action": progress.action,
+        "items_done": progress.done_items,
+        "items_total": progress.total_items,
+        "percent": None if progress.percent is None else round(progress.percent, 2),
+        "bytes": progress.bytes,
+        "shards_done": progress.shards,
+        "shards_total": progress.total_shards,
+        "units": round(progress.units, 1),
+        "units_name": progress.units_name,
+        "items_per_second": rounded["items"],
+        "bytes_per_second": rounded["bytes"],
+        "units_per_second": rounded["units"],
+        "cap": progress.cap,
+        "paused": progress.paused,
+        "controlled": progress.controlled or None,
+        "throttled": progress.throttled,
+        "throttle_reasons": dict(progress.reasons),
+        "retried": progress.retried,
+        "rejected": progress.rejected,
+        "elapsed_seconds": round(progress.seconds, 1),
+        "seconds_left": None if progress.seconds_left is None else round(progress.seconds_left),
+        "stalled_seconds": round(progress.stalled_seconds),
+        "slow_workers": progress.slow_workers(),
+        "note": progress.note or None,
+        **(progress.beside.fields() if progress.beside else {}),
+    }
+
+
+@contextmanager
+def display(options: ProgressOptions, progress: Progress) -> Iterator[Callable[[ProgressEvent], None]]:
+    """Yields a function that adds an event; a thread shows the sums a few times a second, stalls too."""
+    showing = _Showing(_displays(options, progress), progress)
+    showing.start()
+    try:
+        yield showing.add
+    finally:
+        showing.finish()
+
+
+class _Showing(threading.Thread):
+    """Refreshes the displays, until it is told to finish."""
+
+    def __init__(self, displays: list[Display], progress: Progress) -> None:
+        super().__init__(name="display", daemon=True)
+        self._displays = displays
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+
+    def add(self, event: ProgressEvent) -> None:
+        """Adds a worker's report."""
+        with self._lock:
+            self._progress.add(event)
+
+    def run(self) -> None:
+        while not self._done.wait(_REFRESH_SECONDS):
+            self.add(ProgressEvent())  # time goes on, whether anything moves or not
+            with self._lock:
+                for one in self._displays:
+                    one.refresh(self._progress)
+
+    def finish(self) -> None:
+        """Shows the end."""
+        self._done.set()
+        self.join()
+        for one in self._displays:
+            one.close(self._progress)
+
+
+def _displays(options: ProgressOptions, progress: Progress) -> list[Display]:
+    style = options.style
+    if style is Style.AUTO:
+        style = Style.BAR if sys.stderr.isatty() else Style.LOG
+    shown: list[Display] = []
+    match style:
+        case Style.BAR:
+            shown = [Bar(progress), Lines(_record, max(FILE_SECONDS, progress.log_seconds))]
+        case Style.LOG:
+            shown = [Lines(_announce, progress.log_seconds)]
+        case Style.JSONL:
+            shown = [Lines(_announce, JSON_SECONDS)]
+        case _:
+            shown = [Lines(_record, max(FILE_SECONDS, progress.log_seconds))]
+    if options.metrics is not None:
+        from ddb_shared.runtime.metrics import Metrics  # noqa: PLC0415 - 70 ms that few need
+
+        shown.append(Metrics(options.metrics, METRICS_SECONDS))
+    return shown

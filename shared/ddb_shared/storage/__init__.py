@@ -1,0 +1,1 @@
+"""Where files are stored: a prefix of a bucket, or a local folder."""

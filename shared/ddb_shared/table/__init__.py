@@ -1,0 +1,1 @@
+"""A table: its description, its settings, its capacity, its scan segments."""
