@@ -1,7 +1,7 @@
-"""Turns a row group of items into Arrow columns: the typed ones, and `item`, which holds every item as it came.
+"""Turns a row group of items into Arrow columns: the typed ones, and `item`, which holds each item unchanged.
 
-Arrow does the work, not Python: its JSON reader takes the items with an explicit schema, at 4 ms of CPU for 1.3 MB
-and ten columns; msgspec would need 20 ms to make Python objects of them alone. What does not fit a column is null there.
+Arrow does the work, not Python: its JSON reader with an explicit schema takes 4 ms of CPU for 1.3 MB and ten columns;
+msgspec would need 20 ms just to build Python objects. A value that does not fit its column is null there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from ddb_shared.columns import ITEM, Column, element_of, scale_of
+from ddb_shared.format.columns import ITEM, Column, element_of, scale_of
 
 _TYPES: Final = {
     "string": pa.string(),
@@ -38,7 +38,7 @@ def to_table(items: Sequence[bytes], columns: Sequence[Column], schema: pa.Schem
     wanted = pa.schema([(column.attribute, _json_type_of(column)) for column in columns])
     found = _read(items, wanted)
     typed = [_typed(found.column(index), column) for index, column in enumerate(columns)]
-    # as it came: not even checked for UTF-8, which costs 1 ms a megabyte and could only refuse to keep an item
+    # unchanged and not checked for UTF-8: the check costs 1 ms per megabyte, and an item must be kept in any case
     whole = pa.array(items, pa.binary()).view(pa.string())
     return pa.Table.from_arrays([*typed, whole], schema=schema)
 
@@ -52,21 +52,21 @@ def _type_of(name: str) -> pa.DataType:
 
 
 def _json_type_of(column: Column) -> pa.DataType:
-    """How the attribute's values look in DynamoDB JSON: numbers and binary are strings there."""
+    """The type of the attribute's values in DynamoDB JSON, where numbers and binary values are strings."""
     content = pa.bool_() if column.tag == "BOOL" else pa.string()
     return pa.struct([(column.tag, pa.list_(content) if column.element != column.type else content)])
 
 
 def _read(items: Sequence[bytes], wanted: pa.Schema) -> pa.Table:
-    """The wanted attributes of each item; none of an item that Arrow can't read.
+    """The attributes in the schema `wanted` of each item; nulls for an item that Arrow cannot read.
 
-    No such item comes from DynamoDB. Arrow refuses all of them, so they are halved until the item stands alone.
+    DynamoDB returns no such item. Arrow rejects the whole batch, so it is halved until the item stands alone.
     """
     data = b"\n".join(items)
     try:
         return pyarrow.json.read_json(
             pa.BufferReader(data),
-            # one block, since no item may lie across two; the worker's threads are busy with other segments
+            # one block, since an item may not span two; the worker's other threads handle other segments
             pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1),
             pyarrow.json.ParseOptions(explicit_schema=wanted, unexpected_field_behavior="ignore"),
         )
@@ -84,7 +84,7 @@ def _typed(attribute: pa.ChunkedArray, column: Column) -> pa.Array:
         return _convert(content, column.type)
     values = _convert(content.values, column.element)
     unfit = content.is_null()
-    if values.null_count:  # a set is shown whole or not at all
+    if values.null_count:  # a set is shown completely or not at all
         unfit = pc.or_(unfit, _have_nulls(content.offsets, values))
     return pa.ListArray.from_arrays(content.offsets, values, mask=unfit)
 
@@ -104,7 +104,7 @@ def _convert(texts: pa.Array, type_name: str) -> pa.Array:
 
 def _to_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_decimal(kind):
-        # of a text with too many digits Arrow makes another number, and no error
+        # Arrow casts a text with too many digits to a wrong number without an error
         return pc.cast(_only_fitting(texts, kind), kind)
     try:
         return pc.cast(texts, kind)
@@ -113,7 +113,7 @@ def _to_numbers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _only_fitting(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Null in place of every number that the type can't hold exactly; a double holds all of them nearly."""
+    """Replaces numbers that the type cannot represent exactly by null; for a double, only texts that are not numbers."""
     if kind == pa.float64():
         return _only_matching(texts, r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$")
     if kind == pa.int64():
@@ -132,7 +132,7 @@ def _only_matching(texts: pa.Array, pattern: str) -> pa.Array:
 
 
 def _decode(texts: pa.Array) -> pa.Array:
-    """Base64 as bytes; null in place of what is no base64."""
+    """Decoded base64; null for invalid base64."""
     try:
         return _decode_joined(texts)
     except binascii.Error:
@@ -140,9 +140,9 @@ def _decode(texts: pa.Array) -> pa.Array:
 
 
 def _decode_joined(texts: pa.Array) -> pa.Array:
-    """All values by one call of binascii: padding becomes data, and the bytes it stands for are cut off afterwards.
+    """Decodes all values with one call of binascii: padding is decoded as data, and the extra bytes are removed afterwards.
 
-    Raises binascii.Error where some value is no base64.
+    Raises binascii.Error if a value is not base64.
     """
     lengths = pc.fill_null(pc.binary_length(texts), 0)
     ends = pc.add(pc.cast(pc.ends_with(texts, "="), pa.int8()), pc.cast(pc.ends_with(texts, "=="), pa.int8()))
@@ -160,7 +160,7 @@ def _sum(numbers: pa.Array) -> int:
 
 
 def _cut(decoded: bytes, lengths: pa.Array, ends: pa.Array) -> pa.Array:
-    """The values within `decoded`, each without as many bytes at its end as `ends` says; null where that is null."""
+    """The values in `decoded`, each without its last `ends` bytes; null where `ends` is null."""
     sizes = pc.multiply(pc.shift_right(lengths, 2), 3)
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cast(pc.cumulative_sum(sizes), pa.int32())])
     whole = pa.Array.from_buffers(

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
-import ddb_shared
-from ddb_export.columns import parse_columns
-from ddb_export.ddl import Dialect, Statement, statement_for
-from ddb_export.dry_run import plan_export
+from ddb_export.columns import format_columns, parse_columns
+from ddb_export.ddl import Dialect, statement_for
 from ddb_export.encoding import DEFAULT_COMPRESSIONS
-from ddb_export.options import ExportOptions
-from ddb_export.run import ExportResult, run_export
-from ddb_shared.aws import Aws
-from ddb_shared.bucket import FULL_CONTROL
-from ddb_shared.compression import SUFFIXES
+from ddb_export.follow_options import FollowOptions, follow_options, refuse_with_follow, run_action
+from ddb_export.format_options import MAX_SHARD_BYTES, refuse_bad_combinations, refuse_scan_options
+from ddb_export.native.options import pitr_options, refuse_bad_pitr
+from ddb_export.options import (
+    ExportOptions,
+    Method,
+    NewExport,
+    PitrOptions,
+    RequestedFormat,
+    ResumedExport,
+)
+from ddb_export.result import ExportResult, NativeExportResult
+from ddb_shared.command.control import change_of, control_options, print_applied
+from ddb_shared.command.groups import Command
+from ddb_shared.command.identity import open_session
+from ddb_shared.command.main import run
+from ddb_shared.command.options import Common, common_options
+from ddb_shared.command.output import print_result
+from ddb_shared.command.values import TABLE, ByteSize, Capacity
 from ddb_shared.errors import EXIT_CODES, UsageError
-from ddb_shared.options import ByteSize, Capacity, Common, common_options, print_result, run
+from ddb_shared.format import manifest as manifests
+from ddb_shared.format.compression import SUFFIXES
 from ddb_shared.permissions import Side
-from ddb_shared.start import log_in
-from ddb_shared.workers import stop_on_signals
+from ddb_shared.runtime.stop import stop_on_signals
+from ddb_shared.storage.bucket import FULL_CONTROL, parse_bucket_url
+from ddb_shared.table.capacity import Cap
+from ddb_shared.text import printable
 
 EPILOG = f"""\
 Examples:
@@ -32,54 +49,91 @@ Examples:
   ddb-export Orders s3://shared-bucket --bucket-owner 222222222222 --role-arn arn:aws:iam::111111111111:role/exporter
   ddb-export --resume s3://shared-bucket/moves/AWSDynamoDB/01715685260608-c488b4e1/
   ddb-export Orders s3://shared-bucket --format parquet
+  ddb-export Orders s3://shared-bucket --follow
+  ddb-export --finish s3://shared-bucket/AWSDynamoDB/01715685260608-c488b4e1/ --block-writes
+  ddb-export --list s3://shared-bucket/moves
+  ddb-export --control s3://shared-bucket/moves/AWSDynamoDB/01715685260608-c488b4e1/ --max-rcu 200
+  ddb-export Orders s3://shared-bucket --method pitr --bucket-owner 222222222222
   ddb-export --ddl athena s3://shared-bucket/AWSDynamoDB/01715685260608-c488b4e1/
 
 {EXIT_CODES}"""
 
 
-@click.command("ddb-export", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@dataclass(frozen=True)
+class Columns:
+    """The value of --columns: types by attribute."""
+
+    types: dict[str, str]
+
+    def __str__(self) -> str:
+        return format_columns(self.types)
+
+
+class ColumnTypes(click.ParamType[Columns]):
+    """`name:type,…`."""
+
+    name = "columns"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Columns:  # noqa: ARG002
+        """Parses the value; raises UsageError."""
+        return value if isinstance(value, Columns) else Columns(parse_columns(value))
+
+
+@click.command("ddb-export", cls=Command, epilog=EPILOG)
 @click.argument("table", required=False)
 @click.argument("destination", metavar="[s3://BUCKET[/PREFIX]]", required=False)
-@click.option("--resume", metavar="EXPORT", help="Finish the interrupted export in this folder.")
+@click.option("--resume", metavar="EXPORT", help="Finish the interrupted export at this location.")
+@click.option(
+    "--method",
+    type=click.Choice([method.value for method in Method]),
+    default=Method.SCAN.value,
+    show_default=True,
+    callback=lambda _, __, value: Method(value),
+    help="scan reads the table; pitr has DynamoDB export it from its point-in-time recovery, at no read capacity and whatever its "
+    "size, in ten minutes or more; auto takes pitr where a scan would take longer than that. --dry-run compares them.",
+)
 @click.option(
     "--format",
     type=click.Choice(list(DEFAULT_COMPRESSIONS)),
-    help="jsonl is AWS's own export form; parquet is for queries by Athena, DuckDB, Spark and others as well, and is "
-    "imported as exactly.  [default: jsonl]",
+    help="jsonl is the format of AWS's own exports; parquet can also be queried with Athena, DuckDB, Spark and others. "
+    "Both are imported without loss.  [default: jsonl]",
 )
 @click.option(
     "--columns",
     metavar="NAME:TYPE,…",
-    callback=lambda _, __, text: parse_columns(text) if text else None,
-    help="With --format parquet: the attributes to show as typed columns beside the keys. Types are string, int64, "
-    "double, decimal(38,S), binary, bool, and list<…> for sets.  [default: the frequent ones of a sample]",
+    type=ColumnTypes(),
+    help="With --format parquet: the attributes to show as typed columns in addition to the keys. Types are string, int64, "
+    "double, decimal(38,S), binary, bool, and list<…> for sets.  [default: frequent attributes of a sample]",
 )
 @click.option(
     "--compression",
     type=click.Choice(list(SUFFIXES)),
-    help="Compression of the shards.  [default: gzip, and zstd with --format parquet]",
+    help="Compression of the shards.  [default: gzip; zstd with --format parquet]",
 )
 @click.option(
     "--segments",
     type=click.IntRange(1, 9999),
     metavar="N",
-    help="Scan segments.  [default: one per 64 MiB of the table, 16 to 1,024]",
+    help="Number of scan segments.  [default: one per 64 MiB of the table, 16 to 1,024]",
 )
 @click.option(
-    "--consistent-read", is_flag=True, default=None, help="Read consistently, at twice the capacity."
+    "--consistent-read",
+    is_flag=True,
+    default=None,
+    help="Use strongly consistent reads, which consume twice the capacity.",
 )
 @click.option(
     "--max-rcu",
     type=Capacity(),
     metavar="N|N%",
-    help="Read capacity units per second over all processes, or a part of the provisioned ones, such as 50%. There is one "
-    "process for each 1,000 of them at the most.",
+    help="Maximum read capacity units per second of all processes together, or a percentage of the provisioned capacity, such "
+    "as 50%. At most one process is used for each 1,000 units.",
 )
 @click.option(
     "--shard-size",
-    type=ByteSize(),
+    type=ByteSize(maximum=MAX_SHARD_BYTES),
     metavar="BYTES",
-    help="Roll shards at this compressed size.  [default: 64MiB]",
+    help="Start a new shard at this compressed size.  [default: 64MiB]",
 )
 @click.option(
     "--acl",
@@ -87,12 +141,12 @@ Examples:
     type=click.Choice(["auto", "none", FULL_CONTROL]),
     default="auto",
     show_default=True,
-    help="ACL of the objects; auto sends bucket-owner-full-control where the bucket's ownership setting needs it.",
+    help="ACL of the objects; auto sends bucket-owner-full-control if the bucket's Object Ownership setting requires it.",
 )
 @click.option(
     "--kms-key-id",
     metavar="ARN",
-    help="Encrypt the objects with this KMS key (SSE-KMS), named by its ARN.  [default: as the bucket is set up]",
+    help="ARN of the KMS key to encrypt the objects with (SSE-KMS).  [default: the bucket's default encryption]",
 )
 @click.option(
     "--dry-run",
@@ -102,49 +156,218 @@ Examples:
 @click.option(
     "--ddl",
     type=click.Choice([dialect.value for dialect in Dialect]),
-    help="Export nothing: print the statement with which Athena or DuckDB reads the Parquet export that is given in "
-    "TABLE's place.",
+    help="Export nothing: print the SQL statement with which Athena or DuckDB reads a Parquet export. The export is given "
+    "instead of TABLE.",
 )
-@click.version_option(ddb_shared.__version__)
+@click.option(
+    "--list",
+    "listed",
+    metavar="s3://BUCKET[/PREFIX]",
+    help="List the exports and moves below this prefix with their state, and change nothing.",
+)
+@click.option(
+    "--control",
+    "controlled",
+    metavar="EXPORT",
+    help="Change the rate of the export that is being written in this folder: give --max-rcu, --pause or --continue.",
+)
+@pitr_options
+@control_options
+@follow_options
+@click.version_option(package_name="ddb-transfer")
 @common_options
-def command(common: Common, ddl: str | None, **given: Any) -> None:
+def command(
+    *,
+    common: Common,
+    table: str | None,
+    destination: str | None,
+    resume: str | None,
+    method: Method,
+    pitr: PitrOptions,
+    format: str | None,  # noqa: A002 - the option's name
+    columns: Columns | None,
+    compression: str | None,
+    segments: int | None,
+    consistent_read: bool | None,
+    max_rcu: Cap | None,
+    shard_size: int | None,
+    acl_mode: str,
+    dry_run: bool,
+    ddl: str | None,
+    listed: str | None,
+    controlled: str | None,
+    pause: bool,
+    proceed: bool,
+    follow: FollowOptions,
+) -> None:
     """Export TABLE into a new folder below s3://BUCKET[/PREFIX] and print its location.
 
-    The table is scanned in parallel; its items become compressed JSON lines in AWS's own export form,
-    or Parquet. The export is
-    complete once it has its manifest; until then --resume finishes it.
+    The table is scanned in parallel; its items are written as compressed JSON lines in the format of AWS's own exports, or
+    as Parquet. The export is complete once its manifest is written; until then it can be finished with --resume.
     """
-    if common.aws.kms_key_id and not common.aws.kms_key_id.startswith("arn:"):
-        raise UsageError(
-            f"--kms-key-id {common.aws.kms_key_id!r} is not an ARN.",
-            "S3 looks for an id or an alias in the account of the caller; write arn:aws:kms:REGION:ACCOUNT:key/ID.",
-        )
-    common, aws = log_in(common, Side.SOURCE)
-    if ddl is not None:
-        statement = _statement(aws, given, Dialect(ddl))
-        print_result(statement, statement.statement, as_json=common.as_json)
+    _refuse_short_key(common.aws.kms_key_id)
+    change = change_of(max_rcu, pause=pause, proceed=proceed, controlled=controlled is not None)
+    if listed is not None:
+        _print_listing(common, listed)
         return
-    dry_run = given.pop("dry_run")
-    options = ExportOptions(common=common, **given)
+    if controlled is not None:
+        common, aws = open_session(common, Side.SOURCE)
+        print_applied(manifests.export_storage(aws.s3, controlled), change, as_json=common.as_json)
+        return
+    if follow.is_action:
+        run_action(common, follow)
+        return
+    if ddl is not None:
+        _print_statement(common, table, destination, Dialect(ddl))
+        return
+    requested = RequestedFormat(
+        format=format,
+        columns=columns.types if columns else None,
+        compression=compression,
+        segments=segments,
+        consistent_read=consistent_read or (True if follow.follow else None),
+        shard_size=shard_size,
+    )
+    options = _options(
+        common=common,
+        table=table,
+        destination=destination,
+        resume=resume,
+        requested=requested,
+        max_rcu=max_rcu,
+        acl_mode=acl_mode,
+        method=method,
+        pitr=pitr,
+        follow=follow,
+    )
     if dry_run:
-        plan = plan_export(options, aws)
-        print_result(plan, plan.text(), as_json=common.as_json)
-        sys.exit(plan.exit_code)
+        _print_plan(options)
+        return
+    from ddb_export.methods import run_by_method
+
+    common, aws = open_session(common, Side.SOURCE)
+    location = Location(as_json=common.as_json)
     with stop_on_signals() as stop:
-        result = run_export(options, aws, stop)
-    print_result(result, _text(result), as_json=common.as_json)
+        for result in run_by_method(replace(options, common=common), aws, stop, location.show):
+            print_result(
+                result, location.text(result.export), summary=_summary(result), as_json=common.as_json
+            )
 
 
-def _statement(aws: Aws, given: dict[str, Any], dialect: Dialect) -> Statement:
-    if given["table"] is None or given["destination"] is not None:
+def _options(
+    *,
+    common: Common,
+    table: str | None,
+    destination: str | None,
+    resume: str | None,
+    requested: RequestedFormat,
+    max_rcu: Cap | None,
+    acl_mode: str,
+    method: Method,
+    pitr: PitrOptions,
+    follow: FollowOptions,
+) -> ExportOptions:
+    """The options of a new or a resumed export; raises UsageError before the first call to AWS."""
+    refuse_bad_combinations(requested, resumed=resume is not None)
+    refuse_bad_pitr(pitr, is_native=method is not Method.SCAN and resume is None)
+    refuse_with_follow(follow, requested, method, resumed=resume is not None)
+    if method is Method.PITR:
+        refuse_scan_options(requested, max_rcu, acl_mode)
+    if resume is not None:
+        if destination is not None:
+            raise UsageError(
+                "--resume finishes an export at its location and takes no destination.",
+                "Run: ddb-export --resume EXPORT",
+            )
+        parse_bucket_url(resume)
+        return ResumedExport(
+            common=common, export=resume, table=table, requested=requested, max_rcu=max_rcu, acl_mode=acl_mode
+        )
+    if table is None or destination is None:
+        raise UsageError(
+            "TABLE and s3://BUCKET[/PREFIX] are required.", "Or finish an export with --resume EXPORT."
+        )
+    parse_bucket_url(destination)
+    TABLE.convert(table, None, None)
+    return NewExport(
+        common=common,
+        table=table,
+        destination=destination,
+        requested=requested,
+        max_rcu=max_rcu,
+        acl_mode=acl_mode,
+        method=method,
+        pitr=pitr,
+        follow=follow.follow,
+        changes_only=follow.changes_only,
+    )
+
+
+def _refuse_short_key(key: str | None) -> None:
+    if key and not key.startswith("arn:"):
+        raise UsageError(
+            f"--kms-key-id {key!r} is not an ARN.",
+            "S3 resolves ids and aliases in the account of the caller; use arn:aws:kms:REGION:ACCOUNT:key/ID.",
+        )
+
+
+def _print_plan(options: ExportOptions) -> None:
+    """Prints the plan and exits with its exit code."""
+    if isinstance(options, ResumedExport):
+        raise UsageError("--dry-run applies to new exports only.", "Omit --dry-run or --resume.")
+    from ddb_export.dry_run import plan_export
+
+    common, aws = open_session(options.common, Side.SOURCE)
+    plan = plan_export(replace(options, common=common), aws)
+    print_result(plan, plan.text(), as_json=common.as_json)
+    sys.exit(plan.exit_code)
+
+
+def _print_statement(common: Common, export: str | None, destination: str | None, dialect: Dialect) -> None:
+    if export is None or destination is not None:
         raise UsageError("--ddl needs an export.", f"Run: ddb-export --ddl {dialect} EXPORT")
-    return statement_for(aws, given["table"], dialect)
+    common, aws = open_session(common, Side.SOURCE)
+    statement = statement_for(aws, export, dialect)
+    print_result(statement, statement.statement, as_json=common.as_json)
 
 
-def _text(result: ExportResult) -> str:
+def _print_listing(common: Common, url: str) -> None:
+    from ddb_export.listing import list_exports
+
+    common, aws = open_session(common, Side.SOURCE)
+    listing = list_exports(aws, url)
+    print_result(listing, listing.text(dt.datetime.now(dt.UTC)), as_json=common.as_json)
+
+
+class Location:
+    """The export's URL on stdout: of one that follows as soon as the capture has begun, and of any only once."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._shown = False
+
+    def show(self, url: str) -> None:
+        """Prints it now, unless the result is to be JSON."""
+        if not self._as_json:
+            click.echo(printable(url))
+            sys.stdout.flush()
+            self._shown = True
+
+    def text(self, url: str) -> str:
+        """What is left to print at the end."""
+        return "" if self._shown else url
+
+
+def _summary(result: ExportResult) -> str:
+    if isinstance(result, NativeExportResult):
+        what = f"changed items, {result.window[0]} to {result.window[1]}" if result.window else "items"
+        return (
+            f"DynamoDB exported {result.items:,} {what}, in {result.shards:,} files, {result.seconds:,.1f} s."
+        )
+    changes = f" {result.changes:,} changes captured." if isinstance(result.changes, int) else ""
     return (
         f"Exported {result.items:,} items in {result.shards:,} shards, {result.seconds:,.1f} s, "
-        f"{result.consumed_rcu:,.1f} RCU, {result.throttled:,} times throttled.\n{result.export}"
+        f"{result.consumed_rcu:,.1f} RCU, {result.throttled:,} times throttled.{changes}"
     )
 
 

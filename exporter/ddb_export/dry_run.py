@@ -2,74 +2,98 @@
 
 from __future__ import annotations
 
-import shlex
+import math
+from dataclasses import replace
 from typing import Final
 
-from ddb_export.columns import written
-from ddb_export.options import ExportOptions
-from ddb_export.plan import choose_segments
+import msgspec
+
+from ddb_export.format_options import DEFAULT_SHARD_BYTES, check_columns
+from ddb_export.native.plan import plan_native_export
+from ddb_export.options import Method, NewExport
 from ddb_export.preflight import checks, with_acl
-from ddb_shared import manifest as manifests
-from ddb_shared.aws import Aws
-from ddb_shared.bucket import parse_bucket_url
-from ddb_shared.errors import UsageError
-from ddb_shared.plan import Plan, cost_of, read_units, seconds_for
-from ddb_shared.preflight import Check, bucket_checks, run_checks, status_of
-from ddb_shared.start import outlived
-from ddb_shared.storage import S3Folder
-from ddb_shared.table import Table, describe
+from ddb_export.routes import choose_method, routes_for
+from ddb_shared.aws.clients import Aws
+from ddb_shared.command.identity import expiry_warnings
+from ddb_shared.command.plan import DryRunPlan, read_units, seconds_for
+from ddb_shared.command.preflight import Check, bucket_checks, run_checks, status_of
+from ddb_shared.command.prices import capacity_cost, price_list, s3_costs, total_usd
+from ddb_shared.format import manifest as manifests
+from ddb_shared.storage.bucket import parse_bucket_url
+from ddb_shared.storage.s3 import PART_BYTES, S3Storage
+from ddb_shared.table.description import Table, describe
+from ddb_shared.table.segments import choose_segments
 
 
-def plan_export(options: ExportOptions, aws: Aws) -> Plan:
-    """The plan; raises TransferError where the table can't even be described."""
-    if options.table is None or options.destination is None:
-        raise UsageError(
-            "TABLE and s3://BUCKET[/PREFIX] are needed.", "A resumed export has no plan to make."
-        )
-    _, aws = with_acl(options, aws)
+def plan_export(options: NewExport, aws: Aws) -> DryRunPlan:
+    """The plan; raises TransferError if the table cannot be described."""
     table = describe(aws.dynamodb, options.table)
-    exports = S3Folder(aws.s3, *parse_bucket_url(options.destination)).below(manifests.EXPORTS)
-    made = run_checks({**bucket_checks(aws, exports), **checks(options, aws, table, exports)})
-    return _plan(options, table, aws, made, exports)
-
-
-def _plan(options: ExportOptions, table: Table, aws: Aws, made: list[Check], exports: S3Folder) -> Plan:
-    segments = options.segments or choose_segments(table)
-    units = max(read_units(table.size_bytes, consistent=bool(options.consistent_read)), segments * 0.5)
-    cost, note = cost_of(
-        units, table.region, on_demand=table.on_demand, kind="Read", table_class=table.table_class
+    exports = S3Storage(aws.s3, *parse_bucket_url(options.destination)).below(manifests.EXPORTS)
+    notes = []
+    if options.method is Method.AUTO:
+        method, why = choose_method(options, aws, table)
+        options, notes = replace(options, method=method), [f"Method {method.value}: {why}."]
+    if options.method is Method.PITR:
+        plan = plan_native_export(options, aws, table, exports)
+    else:
+        plan = _plan_scan(options, aws, table, exports)
+    return msgspec.structs.replace(
+        plan, notes=[*notes, *plan.notes], routes=routes_for(options, aws, table, exports)
     )
+
+
+def _plan_scan(options: NewExport, aws: Aws, table: Table, exports: S3Storage) -> DryRunPlan:
+    _, aws = with_acl(options, aws)
+    exports = S3Storage(aws.s3, exports.bucket, exports.prefix)
+    results = run_checks(
+        {
+            **bucket_checks(aws, exports),
+            **checks(options, aws, table, exports),
+            **check_columns(options.requested, options.max_rcu, table, aws),
+        }
+    )
+    return _plan(options, table, aws, results, exports)
+
+
+def _plan(options: NewExport, table: Table, aws: Aws, results: list[Check], exports: S3Storage) -> DryRunPlan:
+    segments = options.requested.segments or choose_segments(table)
+    units = max(
+        read_units(table.size_bytes, consistent=bool(options.requested.consistent_read)), segments * 0.5
+    )
+    prices = price_list(aws, table.region, table.table_class)
+    costs = [
+        capacity_cost(prices, "Read", units, on_demand=table.on_demand),
+        *s3_costs(prices, puts=_puts(table, segments), stored_gb=table.size_bytes / 1e9),
+    ]
     cap = options.max_rcu.units(table.definition, "Read") if options.max_rcu else None
     seconds = seconds_for(units, cap, table, kind="Read")
-    return Plan(
-        status=status_of(made),
-        checks=made,
+    return DryRunPlan(
+        status=status_of(results),
+        checks=results,
         creates=[f"{exports.url}<export-id>/"],
         items=table.item_count,
         bytes=table.size_bytes,
         parts=segments,
         units=units,
         seconds=seconds,
-        cost_usd=cost,
-        notes=[_COUNTED, note, *outlived(aws, seconds)],
-        command=export_command(options),
+        cost_usd=total_usd(costs),
+        costs=costs,
+        prices=prices.source,
+        notes=[
+            _COUNTING_NOTE,
+            *(f"Warning: {text}" for text in expiry_warnings(aws, math.inf if options.follow else seconds)),
+        ],
+        command=options.common.invocation.line(without={"dry_run"}),
     )
 
 
-_COUNTED: Final = "Items and bytes are DynamoDB's own numbers, up to six hours old; parts are scan segments."
+_COUNTING_NOTE: Final = (
+    "Items and size are DynamoDB's own numbers, up to six hours old; parts are scan segments. Uploads and storage are counted as "
+    "if nothing were compressed."
+)
 
 
-def export_command(options: ExportOptions) -> str:
-    """The command line that runs the plan."""
-    words = ["ddb-export", options.table or "", options.destination or "", *options.common.arguments]
-    for option, value in (
-        ("--format", options.format),
-        ("--columns", written(options.columns) if options.columns else None),
-        ("--compression", options.compression),
-        ("--segments", options.segments),
-        ("--max-rcu", options.max_rcu),
-        ("--shard-size", options.shard_size),
-        ("--acl", options.acl_mode if options.acl_mode != "auto" else None),
-    ):
-        words += [option, str(value)] if value is not None else []
-    return shlex.join([*words, "--consistent-read"] if options.consistent_read else words)
+def _puts(table: Table, segments: int) -> int:
+    """Uploads of parts, the beginning and the end of each shard's upload, and its checkpoint; at most."""
+    shards = table.size_bytes // DEFAULT_SHARD_BYTES + segments
+    return table.size_bytes // PART_BYTES + 3 * shards

@@ -1,117 +1,191 @@
-"""One export, from the first look at the table to the manifest."""
+"""One export, from the checks to the manifest."""
 
 from __future__ import annotations
 
-import shlex
+import math
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
 
 import msgspec
 
-from ddb_export.begin import Export, begin, find, load_states
+from ddb_export.capture.capture import Capture
+from ddb_export.capture.following import following, is_following, wait_for_end
 from ddb_export.finish import finish
-from ddb_export.options import ExportOptions
-from ddb_export.plan import deal
+from ddb_export.options import ExportOptions, ResumedExport
 from ddb_export.preflight import with_acl
+from ddb_export.report import write_report
+from ddb_export.result import ExportResult
+from ddb_export.sample import is_small
 from ddb_export.scan import ScanTask, scan_segments
-from ddb_shared import manifest as manifests
-from ddb_shared.aws import Aws
-from ddb_shared.cap import units_at
+from ddb_export.start import Export, find_complete, load_states, reopen, start, take_over
+from ddb_shared.aws.clients import Aws
+from ddb_shared.command.control import Controllable, controlled
+from ddb_shared.command.identity import expiry_warnings
+from ddb_shared.command.plan import read_units, seconds_for
+from ddb_shared.dynamodb.rate import max_workers_at
 from ddb_shared.errors import AccessError, BucketError, ServiceError
-from ddb_shared.plan import read_units, seconds_for
-from ddb_shared.progress import Meter, announce, display
-from ddb_shared.start import outlived
-from ddb_shared.storage import S3Folder
-from ddb_shared.throttle import workers_at
-from ddb_shared.workers import Stop
+from ddb_shared.format import changes as log
+from ddb_shared.format import manifest as manifests
+from ddb_shared.format.manifest import Manifest
+from ddb_shared.runtime.display import display
+from ddb_shared.runtime.events import announce, warn
+from ddb_shared.runtime.lease import HeldLease, hold
+from ddb_shared.runtime.progress import Progress
+from ddb_shared.runtime.runner import RunContext
+from ddb_shared.runtime.stop import Stop
+from ddb_shared.storage.location import open_storage
+from ddb_shared.storage.s3 import S3Storage
+from ddb_shared.table.capacity import units_at
+
+# The parameters that `--resume EXPORT` replaces.
+_REPLACED_BY_RESUME: Final = frozenset({"table", "destination", "resume", "follow", "changes_only"})
 
 
-class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `ddb-export --json` prints. `bytes` are before compression, `consumed_rcu` includes earlier runs."""
+def run_export(
+    options: ExportOptions, aws: Aws, stop: Stop, on_begun: Callable[[str], None] = lambda _: None
+) -> ExportResult:
+    """Exports the table, or finishes an interrupted export.
 
-    status: str
-    export: str
-    manifest: str
-    items: int
-    bytes: int
-    shards: int
-    seconds: float
-    consumed_rcu: float
-    throttled: int
-    throttle_reasons: dict[str, int]
+    One that follows its table goes on until its changes are closed; `on_begun` gets its URL as soon as they are captured.
+    """
+    started_at = time.monotonic()
+    complete: Manifest | None = None
+    if isinstance(options, ResumedExport):
+        storage, complete = find_complete(options, aws)
+        if complete is not None and not is_following(storage):
+            announce(f"The export {storage.url} was completed at {complete.finished_at}: nothing to resume.")
+            return _result(storage, complete, Counter(), time.monotonic() - started_at)
+    options, aws, export = _open(options, aws, stop)
+    _warn_of_expiry(export, options, aws)
+    remedy = f"Finish the export with:\n  {resume_command(export, options)}"
+    if is_following(export.storage):
+        remedy = f"Within 24 hours, before the stream forgets what was not captured:\n  {resume_command(export, options)}"
+    stop.explain(remedy, saved=True)
+    renewals = open_storage(aws.lease_s3, export.storage.url)
+    with hold(renewals, stop, activity=f"The export {export.storage.url} is already being written") as lease:
+        aws = aws.under(lease.guard)
+        export = replace(export, storage=S3Storage(aws.s3, export.storage.bucket, export.storage.prefix))
+        if isinstance(options, ResumedExport) and complete is None:
+            export = take_over(export)
+        throttled: dict[str, int] = {}
+        try:
+            with following(export.storage, export.table.address, aws, stop, on_begun=on_begun) as capture:
+                if complete is None:
+                    throttled = _scan(export, options, aws, stop, lease, capture=capture)
+                    stop.check()
+                    lease.check()
+                    complete = finish(export, aws)
+                    write_report(aws, export.storage, complete, copy=options.common.report)
+                if capture is not None:
+                    wait_for_end(capture, export.storage, options.common.progress)
+                    stop.check()
+                    lease.check()
+        except (AccessError, BucketError, ServiceError) as error:
+            error.add_remedy(remedy)
+            raise
+    return _result(export.storage, complete, throttled, time.monotonic() - started_at)
 
 
-def run_export(options: ExportOptions, aws: Aws, stop: Stop) -> ExportResult:
-    """Exports the table, or finishes an export that was interrupted."""
-    began = time.monotonic()
-    options, aws = with_acl(options, aws)
-    export = find(options, aws) if options.resume else begin(options, aws, stop)
-    _warn_of_the_end(export, options, aws)
-    remedy = f"Finish the export with:\n  {resume_command(export.folder, options)}"
-    try:
-        throttled = _scan(export, options, stop)
-        stop.check(remedy)
-        manifest = finish(export, aws)
-    except (AccessError, BucketError, ServiceError) as error:
-        raise type(error)(error.message, f"{error.remedy}\n{remedy}".strip()) from error
+def _result(
+    storage: S3Storage, manifest: Manifest, throttled: Mapping[str, int], seconds: float
+) -> ExportResult:
+    closed = log.read_closed(storage)
     return ExportResult(
         status="complete",
-        export=export.folder.url,
-        manifest=export.folder.url + manifests.MANIFEST,
+        export=storage.url,
+        manifest=storage.url + manifests.MANIFEST,
         items=manifest.items,
         bytes=manifest.bytes,
         shards=len(manifest.shards),
-        seconds=round(time.monotonic() - began, 3),
+        seconds=round(seconds, 3),
         consumed_rcu=manifest.consumed_rcu,
         throttled=sum(throttled.values()),
-        throttle_reasons=throttled,
+        throttle_reasons=dict(throttled),
+        changes=msgspec.UNSET if closed is None or closed.cancelled else closed.changes,
     )
 
 
-def _warn_of_the_end(export: Export, options: ExportOptions, aws: Aws) -> None:
-    """Says so where the credentials end before the scan can."""
+def _warn_of_expiry(export: Export, options: ExportOptions, aws: Aws) -> None:
+    """Warns if the credentials expire before the run ends."""
     units = read_units(export.table.size_bytes, consistent=export.started.options.consistent_read)
-    for warning in outlived(aws, seconds_for(units, _max_rcu(export, options), export.table, kind="Read")):
-        announce(warning)
+    seconds = seconds_for(units, _max_rcu(export, options), export.table, kind="Read")
+    for warning in expiry_warnings(aws, math.inf if is_following(export.storage) else seconds):
+        warn(warning)
 
 
-def resume_command(folder: S3Folder, options: ExportOptions) -> str:
+def _open(options: ExportOptions, aws: Aws, stop: Stop) -> tuple[ExportOptions, Aws, Export]:
+    """The export, new or reopened, with the ACL that its objects need."""
+    if isinstance(options, ResumedExport):
+        resumed, aws = with_acl(options, aws)
+        return resumed, aws, reopen(resumed, aws)
+    new, aws = with_acl(options, aws)
+    return new, aws, start(new, aws, stop)
+
+
+def resume_command(export: Export, options: ExportOptions) -> str:
     """The command line that finishes this export."""
-    arguments = ["ddb-export", "--resume", folder.url, *options.common.arguments]
-    if options.max_rcu:
-        arguments += ["--max-rcu", str(options.max_rcu)]
-    return shlex.join(arguments)
+    return options.common.invocation.line("--resume", export.storage.url, without=_REPLACED_BY_RESUME)
 
 
 def _max_rcu(export: Export, options: ExportOptions) -> float | None:
     return units_at(options.max_rcu, export.table.definition, "Read")
 
 
-def _scan(export: Export, options: ExportOptions, stop: Stop) -> dict[str, int]:
-    """Scans what is left, in parallel; returns the throttling errors met, by reason."""
+def _scan(
+    export: Export,
+    options: ExportOptions,
+    aws: Aws,
+    stop: Stop,
+    lease: HeldLease,
+    *,
+    capture: Capture | None,
+) -> dict[str, int]:
+    """Scans the remaining segments in parallel; returns the number of throttled requests by reason."""
+    if not export.started.options.segments:  # the changes alone are wanted
+        return {}
     common, settings = options.common, export.started.options
     done = (
-        {state.segment for state in load_states(export.folder) if state.done} if export.done_items else set()
+        {state.segment for state in load_states(export.storage) if state.done} if export.done_items else set()
     )
     max_rcu = _max_rcu(export, options)
-    workers = workers_at(max_rcu, common.processes)
-    hands = deal([segment for segment in range(settings.segments) if segment not in done], workers)
-    tasks = [
-        ScanTask(
-            aws=common.aws,
-            table=export.table.name,
-            bucket=export.folder.bucket,
-            prefix=export.folder.prefix,
-            segments=hand,
-            total_segments=settings.segments,
-            consistent_read=settings.consistent_read,
-            encoding=export.started.encoding,
-            shard_size=settings.shard_size,
-            max_rcu=max_rcu,
+    small = common.processes is None and is_small(aws, export.table)
+    task = ScanTask(
+        aws=common.aws,
+        table=export.table.address,
+        bucket=export.storage.bucket,
+        prefix=export.storage.prefix,
+        total_segments=settings.segments,
+        consistent_read=settings.consistent_read,
+        encoding=export.started.encoding,
+        shard_size=settings.shard_size,
+        max_rcu=max_rcu,
+    )
+    progress = Progress(
+        "export",
+        export.table.item_count or None,
+        resumed_items=export.done_items,
+        units_name="RCU",
+        cap=max_rcu,
+        beside=capture.status if capture else None,
+    )
+    controllable = Controllable(
+        resume=resume_command(export, options),
+        given=common.invocation.line(),
+        own=options.max_rcu,
+        resolve=lambda cap: units_at(cap, export.table.definition, "Read"),
+    )
+    with (
+        display(common.progress, progress) as on_event,
+        controlled(export.storage, progress, controllable) as rate,
+    ):
+        results = common.runner(small=small).deal(
+            scan_segments,
+            task,
+            [segment for segment in range(settings.segments) if segment not in done],
+            RunContext(on_event=on_event, stop=stop, rate=rate, lease=lease),
+            at_most=max_workers_at(max_rcu),
         )
-        for hand in hands
-    ]
-    meter = Meter("export", export.table.item_count or None, resumed_items=export.done_items)
-    with display(common.progress, meter) as on_tick:
-        results = common.runner().run(scan_segments, tasks, on_tick, stop)
     return dict(sum(map(Counter, results), Counter[str]()))

@@ -1,4 +1,4 @@
-"""Looks at the first items of segments all over the table, before the export begins."""
+"""Reads the first items of segments across the table before an export starts."""
 
 from __future__ import annotations
 
@@ -6,57 +6,75 @@ import asyncio
 from typing import Any, Final
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
-from ddb_shared.aws import Aws
-from ddb_shared.errors import explained
-from ddb_shared.loop import run_loop
-from ddb_shared.throttle import Pace
-from ddb_shared.wire import open_wire, scan_request
-from ddb_shared.workers import Stop
+from ddb_shared.aws.clients import Aws
+from ddb_shared.dynamodb.client import open_client
+from ddb_shared.dynamodb.rate import RateLimiter
+from ddb_shared.dynamodb.scan import SegmentScan
+from ddb_shared.runtime.loop import run_loop
+from ddb_shared.runtime.runner import SMALL_BYTES
+from ddb_shared.runtime.stop import Stop
+from ddb_shared.table.description import Table
+from ddb_shared.table.segments import MIN_SEGMENTS
 
-# 2,000 items show an attribute that one item in a hundred has 20 times; of 500 bytes they cost 125 read units.
+# Among 2,000 items, an attribute of one item in a hundred occurs 20 times; with 500 bytes each they cost 125 read units.
 SAMPLE_ITEMS: Final = 2_000
-# Pages of 1 MB at the most: 64 MB, and 8,192 read units, of a table of the largest items.
-MOST_SEGMENTS: Final = 64
-_AT_ONCE: Final = 8
+# Pages of at most 1 MB: 64 MB and 8,192 read units for a table of the largest items.
+MAX_SEGMENTS: Final = 64
+_CONCURRENCY: Final = 8
+
+
+def is_small(aws: Aws, table: Table) -> bool:
+    """Whether one core scans the table faster than worker processes start.
+
+    DescribeTable's size is up to six hours old, so one page of a sixteenth of the table must confirm it, which costs up to
+    128 read units if the table is larger.
+    """
+    if table.size_bytes > SMALL_BYTES:
+        return False
+    try:
+        page = aws.best_effort_dynamodb.scan(
+            TableName=table.address, Select="COUNT", Segment=0, TotalSegments=MIN_SEGMENTS
+        )
+    except (ClientError, BotoCoreError):  # a busy table, or no permission: the scan itself reports it
+        return False
+    return "LastEvaluatedKey" not in page
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """Items as DynamoDB JSON, and the read capacity units that they cost."""
+    """Items as DynamoDB JSON, and the read capacity units consumed."""
 
     items: list[dict[str, Any]]
     consumed_rcu: float
 
 
 def take_sample(aws: Aws, table: str, segments: int, max_rcu: float | None, stop: Stop) -> Sample:
-    """The first page of up to MOST_SEGMENTS segments; fewer once a stop is asked for."""
+    """The first items of up to MAX_SEGMENTS segments; fewer after a stop."""
     return run_loop(_take(aws, table, segments, max_rcu, stop), threads=1)
 
 
 async def _take(aws: Aws, table: str, segments: int, max_rcu: float | None, stop: Stop) -> Sample:
-    chosen = range(0, segments, -(-segments // MOST_SEGMENTS))
+    chosen = range(0, segments, -(-segments // MAX_SEGMENTS))
     limit = -(-SAMPLE_ITEMS // len(chosen))
-    gate = asyncio.Semaphore(_AT_ONCE)
-    async with open_wire(aws, _AT_ONCE, Pace(max_rcu)) as wire:
+    limit_open = asyncio.Semaphore(_CONCURRENCY)
+    async with open_client(aws, _CONCURRENCY, RateLimiter(max_rcu)) as client:
 
         async def page(segment: int) -> Sample:
-            async with gate:
-                if stop.said():
+            async with limit_open:
+                if stop.requested():
                     return Sample([], 0.0)
-                with explained(f"scan table {table}"):
-                    found = await wire.scan(
-                        scan_request(
-                            table,
-                            segment=segment,
-                            total_segments=segments,
-                            consistent_read=False,
-                            start=None,
-                            limit=min(limit, wire.page_limit(consistent_read=False) or limit),
-                        )
-                    )
+                scan = SegmentScan(
+                    client=client,
+                    table=table,
+                    segment=segment,
+                    total_segments=segments,
+                    consistent_read=False,
+                )
+                found = await scan.page(None, limit)
             items = [msgspec.json.decode(item, type=dict[str, Any]) for item in found.items]
             return Sample(items, found.consumed_units)
 
         pages = await asyncio.gather(*map(page, chosen))
-        await wire.pace.admit(0.0)  # the scan begins without debts
+        await client.rate_limiter.acquire(0.0)  # so that the scan starts without a deficit
     return Sample([item for page in pages for item in page.items], sum(page.consumed_rcu for page in pages))

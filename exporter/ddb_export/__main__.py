@@ -1,0 +1,5 @@
+"""`python -m ddb_export`."""
+
+from ddb_export.cli import main
+
+main()

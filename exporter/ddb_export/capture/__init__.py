@@ -1,0 +1,1 @@
+"""Copies the changes of a table's stream into the log of an export, and closes it with proof."""

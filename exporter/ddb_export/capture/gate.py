@@ -1,0 +1,347 @@
+"""`ddb-export --finish`: closes the capture of a table whose writers have stopped; and `--cancel`, which gives it up.
+
+It may be run on any machine of the source side. Where the export's own run follows still, that one drains the stream and closes
+the log; where none does, this command takes the lease and does so itself. It refuses while changes arrive, with the stream
+untouched.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from contextlib import ExitStack
+from typing import Final
+
+import msgspec
+
+from ddb_export.capture.blocking import block, unblock
+from ddb_export.capture.capture import QUIET_SECONDS, Capture
+from ddb_export.capture.stream import address_of, disable, ours_of, refuse_another, stream_of
+from ddb_shared.aws.clients import Aws
+from ddb_shared.command.identity import local_user
+from ddb_shared.command.preflight import bucket_checks, require
+from ddb_shared.errors import ExportError, StateError
+from ddb_shared.format import changes as log
+from ddb_shared.format import manifest as manifests
+from ddb_shared.format.changes import BLOCKED, DISABLED, QUIET, Closed, FinishRequest, LogRecord, StreamRecord
+from ddb_shared.runtime import lease as leases
+from ddb_shared.runtime.events import announce, warn
+from ddb_shared.runtime.stop import Stop
+from ddb_shared.storage.base import ConflictError
+from ddb_shared.storage.location import open_storage
+from ddb_shared.storage.s3 import S3Storage
+from ddb_shared.table.description import Table, describe, find
+from ddb_shared.times import now_text
+
+# Changes that arrive for so long after the command was given are not the last ones of writers that have stopped.
+REFUSE_SECONDS: Final = 30.0
+# A capture that is killed leaves a lease that holds for a minute; this command takes over then.
+SILENT_SECONDS: Final = 150.0
+TELL_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.5
+# Of QUIET_SECONDS: the times of two records are rounded to milliseconds, and written a moment after the looks that they tell of.
+_ROUNDING_SECONDS: Final = 0.1
+
+
+class FinishResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--finish --json` prints: how many changes were captured, and which proof there is that these are all."""
+
+    status: str = "closed"
+    export: str
+    changes: int
+    expired: int
+    proof: str
+    explains: str
+    closed_at: str
+    writes_blocked: bool
+    seconds: float
+
+    def text(self) -> str:
+        """The same for people."""
+        expired = f" ({self.expired:,} of them deletions by time to live)" if self.expired else ""
+        lines = [
+            f"Closed at {self.closed_at}: {self.changes:,} changes captured{expired}. Proof: {self.proof}.",
+            self.explains,
+            f"An import with --follow ends once it has applied them. Then compare: ddb-verify {self.export} TABLE",
+        ]
+        if self.writes_blocked:
+            lines.append(
+                f"Writes to the source are still denied. Allow them again with: ddb-export --unblock {self.export}"
+            )
+        return "\n".join(lines)
+
+
+class CancelResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--cancel --json` prints."""
+
+    status: str = "cancelled"
+    export: str
+    stream_disabled: bool
+    seconds: float
+
+    def text(self) -> str:
+        """The same for people."""
+        stream = (
+            "The stream that was enabled for it is disabled."
+            if self.stream_disabled
+            else "The stream is left as it is."
+        )
+        return f"The follow of {self.export} is cancelled; its changes are not complete. {stream}"
+
+
+class UnblockResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--unblock --json` prints: `unblocked`, or `not blocked` where there was nothing to do."""
+
+    status: str
+    export: str
+    table: str
+
+    def text(self) -> str:
+        """The same for people."""
+        if self.status == "unblocked":
+            return f"The resource policy of table {self.table} is as it was before --block-writes."
+        return f"The resource policy of table {self.table} does not deny writes; nothing was changed."
+
+
+def finish(aws: Aws, url: str, stop: Stop, *, block_writes: bool) -> FinishResult:
+    """Closes the capture; raises StateError, with the stream untouched, while changes arrive."""
+    started_at = time.monotonic()
+    storage, record = _following(aws, url)
+    closed = log.read_closed(storage)
+    if closed is None:
+        gate = _Gate(aws, storage, record, stop)
+        closed = gate.close(block_writes=block_writes)
+    elif closed.cancelled:
+        raise StateError(
+            f"The follow of {storage.url} was cancelled at {closed.closed_at}.", "Start a new export."
+        )
+    request = log.read_finish(storage)
+    return FinishResult(
+        export=storage.url,
+        changes=closed.changes,
+        expired=closed.expired,
+        proof=closed.proof,
+        explains=closed.explains,
+        closed_at=closed.closed_at,
+        writes_blocked=bool(request and request.blocked_at),
+        seconds=round(time.monotonic() - started_at, 3),
+    )
+
+
+def cancel(aws: Aws, url: str, stop: Stop) -> CancelResult:
+    """Gives the follow up, and disables the stream if it is ours. A run that follows ends within seconds."""
+    started_at = time.monotonic()
+    storage, record = _following(aws, url)
+    last = log.latest(storage)
+    closed = Closed(
+        closed_at=now_text(),
+        last_number=last.number if last else 0,
+        changes=last.total_changes if last else 0,
+        expired=last.total_expired if last else 0,
+        cancelled=True,
+    )
+    try:
+        log.write_new(storage, log.CLOSED, closed)
+    except ConflictError as error:
+        found = log.read_closed(storage)
+        if found is None or not found.cancelled:
+            raise StateError(
+                f"The log {storage.url}{log.CHANGES} is closed and complete: there is nothing to cancel.",
+                f"Import it with: ddb-import {storage.url} TABLE --follow",
+            ) from error
+    address = address_of(aws.dynamodb, record)
+    stream = ours_of(record, find(aws.dynamodb, address))
+    if stream is not None:
+        disable(aws, address, stream, stop)
+    return CancelResult(
+        export=storage.url,
+        stream_disabled=stream is not None,
+        seconds=round(time.monotonic() - started_at, 3),
+    )
+
+
+def unblock_writes(aws: Aws, url: str) -> UnblockResult:
+    """Restores the table's resource policy."""
+    storage, record = _following(aws, url)
+    table = describe(aws.dynamodb, address_of(aws.dynamodb, record))
+    done = unblock(storage, aws, table)
+    return UnblockResult(status="unblocked" if done else "not blocked", export=storage.url, table=table.name)
+
+
+def _following(aws: Aws, url: str) -> tuple[S3Storage, StreamRecord]:
+    storage = manifests.export_storage(aws.s3, url)
+    manifests.export_id_of(storage)
+    require(bucket_checks(aws, storage))
+    record = log.read_stream(storage)
+    if record is None:
+        raise ExportError(
+            f"The export {storage.url} does not follow its table: it was begun without --follow.",
+            "There is nothing to finish; it is complete once it has its manifest.",
+        )
+    return storage, record
+
+
+class _Gate:
+    """The steps from the writers' end to the closed log."""
+
+    def __init__(self, aws: Aws, storage: S3Storage, record: StreamRecord, stop: Stop) -> None:
+        self._aws = aws
+        self._storage = storage
+        self._record = record
+        self._stop = stop
+        self._address = address_of(aws.dynamodb, record)
+        self._stack = ExitStack()
+        self._capture: Capture | None = None
+
+    def close(self, *, block_writes: bool) -> Closed:
+        """Waits for silence, requests the end, and waits for it."""
+        self._require_base()
+        table = describe(self._aws.dynamodb, self._address)
+        refuse_another(self._record, table)
+        self._refuse_disabled(table)
+        blocked_at = self._block(table) if block_writes else ""
+        self._stop.explain(
+            self._remedy(blocked_at, "Nothing is finished yet; the stream is untouched."), saved=True
+        )
+        with self._stack:
+            try:
+                self._wait_for_silence()
+            except StateError as error:
+                error.add_remedy(_still_blocked(self._storage, blocked_at))
+                raise
+            self._request(blocked_at)
+            self._stop.explain(
+                self._remedy(
+                    blocked_at,
+                    "The stream's changes are kept for 24 hours: run the same command again before.",
+                ),
+                saved=True,
+            )
+            if self._record.ours:
+                disable(self._aws, self._address, self._record, self._stop)
+                announce("The stream is disabled. Reading its shards to the end.")
+            return self._wait_for_end()
+
+    def _remedy(self, blocked_at: str, text: str) -> str:
+        return f"{text}\n{_still_blocked(self._storage, blocked_at)}".strip()
+
+    def _refuse_disabled(self, table: Table) -> None:
+        """Raises StateError where our stream ended before anyone asked for the end: later writes are in no stream."""
+        asked = log.read_finish(self._storage) is not None
+        if self._record.ours and not asked and not stream_of(table).is_enabled:
+            raise StateError(
+                f"The stream {self._record.stream_arn} was disabled, and not by --finish. What was written to the table since is "
+                "not captured.",
+                "End this export with --cancel, and start a new one with --follow.",
+            )
+
+    def _require_base(self) -> None:
+        if manifests.read_header(self._storage) is None:
+            raise ExportError(
+                f"The base of the export {self._storage.url} is unfinished: it has no manifest.json yet.",
+                f"Wait for it, or finish it with: ddb-export --resume {self._storage.url}",
+            )
+
+    def _block(self, table: Table) -> str:
+        blocked_at = block(self._storage, self._aws, table)
+        announce(f"Writes to table {table.name} are denied by its resource policy since {blocked_at}.")
+        return blocked_at
+
+    def _follow(self) -> None:
+        """Sees to it that a capture runs: another run's, or from the moment that none does, our own."""
+        self._stop.check()
+        if self._capture is not None:
+            self._capture.check()
+            return
+        found = leases.read(self._storage)
+        if found is not None and found.is_held:
+            return
+        renewals = open_storage(self._aws.lease_s3, self._storage.url)
+        activity = f"The export {self._storage.url} is already being written"
+        lease = self._stack.enter_context(leases.hold(renewals, self._stop, activity=activity))
+        aws = self._aws.under(lease.guard)
+        storage = S3Storage(aws.s3, self._storage.bucket, self._storage.prefix)
+        announce("No run follows the table: reading its stream.")
+        self._capture = Capture(storage, self._record, self._address, aws, self._stop, tell=warn)
+        self._stack.callback(self._capture.end)
+        self._capture.start()
+
+    def _wait_for_silence(self) -> None:
+        """Returns once nothing has arrived for QUIET_SECONDS, and every shard was read again after that."""
+        announce(f"Waiting until nothing arrives for {QUIET_SECONDS:.0f} s.")
+        self._follow()
+        first = last = changed = log.latest(self._storage)
+        began = time.monotonic()
+        while True:
+            self._follow()
+            following = log.read_record(self._storage, last.number + 1 if last else 1)
+            if following is not None:
+                last = following
+                if changed is None or following.changes or following.begins:
+                    changed = following
+                elif (
+                    following.is_heartbeat
+                    and _seconds_between(changed, following) >= QUIET_SECONDS - _ROUNDING_SECONDS
+                ):
+                    return
+                continue
+            self._refuse_noise(first, last, changed, time.monotonic() - began)
+            time.sleep(_POLL_SECONDS)
+
+    def _refuse_noise(
+        self, first: LogRecord | None, last: LogRecord | None, changed: LogRecord | None, seconds: float
+    ) -> None:
+        arrived = (last.total_changes if last else 0) - (first.total_changes if first else 0)
+        if arrived and changed is not None and seconds > REFUSE_SECONDS:
+            newest = dt.datetime.fromtimestamp(changed.last_at / 1e6, dt.UTC)
+            raise StateError(
+                f"The table is still being written: {arrived:,} changes arrived within {seconds:.0f} s, the newest of "
+                f"{newest:%Y-%m-%d %H:%M:%S} UTC. The stream is untouched.",
+                "Stop the writers, then run the same command again. If they have stopped, the capture is still behind: wait.",
+            )
+        if seconds > SILENT_SECONDS:
+            raise StateError(
+                f"The capture has written nothing for {seconds:.0f} s: it does not get answers for all shards of the stream, "
+                "or its run hangs. The stream is untouched.",
+                "Look at the run that follows. If it is gone, its lease ends within a minute: run the same command again.",
+            )
+
+    def _request(self, blocked_at: str) -> None:
+        proof = (BLOCKED if blocked_at else DISABLED) if self._record.ours else QUIET
+        request = FinishRequest(requested_at=now_text(), by=local_user(), proof=proof, blocked_at=blocked_at)
+        stored = self._storage.read(log.FINISH)
+        if stored is None:
+            log.write_new(self._storage, log.FINISH, request)
+        else:
+            self._storage.write(log.FINISH, msgspec.json.encode(request), replaces=stored.etag)
+
+    def _wait_for_end(self) -> Closed:
+        tell_at = time.monotonic() + TELL_SECONDS
+        while True:
+            closed = log.read_closed(self._storage)
+            if closed is not None:
+                if closed.cancelled:
+                    raise StateError(
+                        "The follow was cancelled at this moment (--cancel).", "Start a new export."
+                    )
+                return closed
+            self._follow()
+            if time.monotonic() >= tell_at:
+                tell_at = time.monotonic() + TELL_SECONDS
+                last = log.latest(self._storage)
+                announce(
+                    f"Reading the shards to the end: {last.total_changes if last else 0:,} changes captured."
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+def _seconds_between(first: LogRecord, second: LogRecord) -> float:
+    """By the clock of the run that wrote both, or by two."""
+    times = (dt.datetime.fromisoformat(record.written_at) for record in (first, second))
+    return -(next(times) - next(times)).total_seconds()
+
+
+def _still_blocked(storage: S3Storage, blocked_at: str) -> str:
+    if not blocked_at:
+        return ""
+    return f"Writes to the table are still denied. Allow them again with: ddb-export --unblock {storage.url}"
