@@ -1,39 +1,48 @@
-"""Writes batches of lines until the service has confirmed or refused every single item."""
+"""Writes batches of lines until the service has confirmed or rejected every item."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
 
-from ddb_shared.errors import WireError, explained
-from ddb_shared.items import are_items, batch_request, item_of, key_of, puts_of
-from ddb_shared.retry import POLICIES, Kind, classify
-from ddb_shared.wire import CONDITION_FAILED, Wire
+from ddb_shared.dynamodb.batch import map_errors_unless_invalid, write_all
+from ddb_shared.dynamodb.client import CONDITION_FAILED, Client
+from ddb_shared.dynamodb.messages import content_of_request, delete_request, line_of_request, puts_of
+from ddb_shared.errors import RequestError
+from ddb_shared.format.lines import are_items, item_of, key_of
+from ddb_shared.retry import FailureKind, classify
 
 BATCH_ITEMS: Final = 25  # BatchWriteItem takes at most 25 puts (API reference, BatchWriteItem)
-# and 16 MB. Every open shard has a batch waiting, so this bounds a worker's memory. Batches of items of up to 40 KB are
-# full all the same, and of larger ones a request costs little beside its bytes.
+# and 16 MB. Every open shard holds a batch, so this bounds a worker's memory. Batches of items of up to 40 KB are still
+# full, and with larger items the cost of a request is small compared to that of its bytes.
 BATCH_BYTES: Final = 1024 * 1024
+# Our code for a line that is never sent.
+NOT_AN_ITEM: Final = "NotAnItem"
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A line that can't be written: its index within the batch, and the service's reason."""
+    """A line that cannot be written: its index within the batch, and the service's reason."""
 
     index: int
     line: bytes
     code: str
     message: str
 
+    @property
+    def error(self) -> dict[str, str]:
+        """The reason as a rejects file keeps it."""
+        return {"code": self.code, "message": self.message}
+
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a batch: each line is written, skipped or rejected. `units` is capacity consumed."""
+    """The result of a batch: each line is written, skipped or rejected. `units` is the capacity consumed."""
 
     written: int = 0
     skipped: int = 0
@@ -41,7 +50,7 @@ class Outcome:
     rejects: list[Reject] = field(default_factory=list)
 
     def add(self, other: Outcome) -> None:
-        """Adds a part of the same batch."""
+        """Adds the result of another part of the batch."""
         self.written += other.written
         self.skipped += other.skipped
         self.units += other.units
@@ -52,94 +61,129 @@ class Writer(Protocol):
     """Writes lines into a table."""
 
     async def write(self, lines: Sequence[bytes]) -> Outcome:
-        """Returns once every line is written, skipped or rejected; raises what forbids to go on."""
+        """Returns once every line is written, skipped or rejected; raises errors that end the import."""
+        ...
+
+    def save(self) -> None:
+        """Stores what must be stored before a checkpoint that covers what was written; called in a thread."""
         ...
 
 
-class Overwrite:
-    """Puts that replace what is there: BatchWriteItem, one write unit per KB of the larger of old and new item."""
+class BatchWriter(ABC):
+    """Writes by BatchWriteItem: one write unit per KB of the larger of old and new item.
 
-    def __init__(self, wire: Wire, table: str, key_names: Sequence[str]) -> None:
-        self._wire = wire
+    An entry is the bytes of one line or request; what it looks like is the business of the kinds of writers below.
+    """
+
+    def __init__(self, client: Client, table: str, key_names: Sequence[str]) -> None:
+        self._client = client
         self._table = table
         self._key_names = key_names
 
-    async def write(self, lines: Sequence[bytes]) -> Outcome:
+    @abstractmethod
+    def _requests(self, entries: Sequence[bytes]) -> bytes | None:
+        """The entries as requests, joined by commas; None where one of them is malformed."""
+
+    @abstractmethod
+    def _keyed(self, entry: bytes) -> bytes | None:
+        """The JSON object that holds the entry's key attributes; None where it is malformed."""
+
+    def _line(self, entry: bytes) -> bytes:
+        """The entry as a line of a rejects file."""
+        return entry
+
+    async def write(self, entries: Sequence[bytes]) -> Outcome:
         """See Writer."""
         outcome = Outcome()
-        if math.isinf(self._wire.pace.portion):
-            await self._write(lines, range(len(lines)), outcome)
+        if math.isinf(self._client.rate_limiter.max_request_units):
+            await self._write(entries, range(len(entries)), outcome)
             return outcome
         start = 0
-        while start < len(lines):
-            end = self._portion_end(lines, start)
-            await self._write(lines[start:end], range(start, end), outcome)
+        while start < len(entries):
+            end = self._part_end(entries, start)
+            await self._write(entries[start:end], range(start, end), outcome)
             start = end
         return outcome
 
-    def _portion_end(self, lines: Sequence[bytes], start: int) -> int:
-        """Where a part of the batch ends that a small cap has room for; an item that is more than that goes alone."""
-        room = self._wire.pace.portion
-        for end in range(start, len(lines)):
-            room -= self._wire.write_units(len(lines[end]))
+    def _part_end(self, entries: Sequence[bytes], start: int) -> int:
+        """The end of the next part of the batch that fits a small cap; an item above it is sent alone."""
+        room = self._client.rate_limiter.max_request_units
+        for end in range(start, len(entries)):
+            room -= self._client.write_units(len(entries[end]))
             if room < 0 and end > start:
                 return end
-        return len(lines)
+        return len(entries)
 
-    async def _write(self, lines: Sequence[bytes], indexes: Sequence[int], outcome: Outcome) -> None:
-        """Splits a batch that the service calls invalid until the bad items stand alone."""
-        error = WireError("NotAnItem", 'the line is not of the form {"Item":{…}}')
-        if are_items(lines):
+    async def _write(self, entries: Sequence[bytes], indexes: Sequence[int], outcome: Outcome) -> None:
+        """Writes a part; splits one that the service rejects until the invalid items stand alone."""
+        error = RequestError(NOT_AN_ITEM, 'the line is not of the form {"Item":{…}}')
+        requests = self._requests(entries)
+        if requests is not None:
             try:
-                outcome.units += await self.send(puts_of(lines), len(lines))
-            except WireError as refusal:
-                if classify(refusal) is not Kind.INVALID:
+                outcome.units += await write_all(self._client, self._table, requests, len(entries))
+            except RequestError as refusal:
+                if classify(refusal) is not FailureKind.INVALID:
                     raise
                 error = refusal
             else:
-                outcome.written += len(lines)
+                outcome.written += len(entries)
                 return
-        if len(lines) == 1:
-            outcome.rejects.append(Reject(indexes[0], lines[0], error.code, error.message))
+        if len(entries) == 1:
+            outcome.rejects.append(Reject(indexes[0], self._line(entries[0]), error.code, error.message))
             return
-        for part in self._parts(lines, outcome):
-            await self._write([lines[at] for at in part], [indexes[at] for at in part], outcome)
+        for part in self._parts(entries, outcome):
+            await self._write([entries[at] for at in part], [indexes[at] for at in part], outcome)
 
-    def _parts(self, lines: Sequence[bytes], outcome: Outcome) -> list[Sequence[int]]:
-        """Where the lines are that no later line of the same key replaces, or else the halves of the batch."""
+    def _parts(self, entries: Sequence[bytes], outcome: Outcome) -> list[Sequence[int]]:
+        """Where the entries are that no later one of the same key replaces, or else the halves of the batch."""
         last: dict[object, int] = {}
-        for at, line in enumerate(lines):
-            item = item_of(line)
-            last[key_of(item, self._key_names) if item is not None else at] = at
-        if len(last) < len(lines):
-            outcome.skipped += len(lines) - len(last)
+        for at, entry in enumerate(entries):
+            keyed = self._keyed(entry)
+            key = key_of(keyed, self._key_names) if keyed is not None else None
+            last[at if key is None else key] = at
+        if len(last) < len(entries):
+            outcome.skipped += len(entries) - len(last)
             return [sorted(last.values())]
-        middle = len(lines) // 2
-        return [range(middle), range(middle, len(lines))]
+        middle = len(entries) // 2
+        return [range(middle), range(middle, len(entries))]
 
-    async def send(self, puts: bytes, items: int) -> float:
-        """Sends write requests, joined by commas, until nothing is unprocessed; the retry budget counts only rounds that wrote nothing."""
-        units, attempt = 0.0, 0
-        while True:
-            with explained_unless_invalid(f"write to table {self._table}"):
-                answer = await self._wire.batch_write(batch_request(self._table, [puts]), items)
-            units += answer.consumed_units
-            if not answer.refused_items:
-                return units
-            left = [put for unprocessed in answer.unprocessed_items.values() for put in unprocessed]
-            attempt = 0 if len(left) < items else attempt + 1
-            if attempt >= POLICIES[Kind.THROTTLED].attempts:
-                with explained(f"write to table {self._table}"):
-                    raise WireError("UnprocessedItems", f"nothing was written in {attempt} tries", 400, ())
-            await self._wire.back_off(Kind.THROTTLED, attempt)
-            puts, items = b",".join(left), len(left)
+
+class Overwrite(BatchWriter):
+    """Puts that replace what is there; an entry is the line of an item."""
+
+    def _requests(self, entries: Sequence[bytes]) -> bytes | None:
+        return puts_of(entries) if are_items(entries) else None
+
+    def _keyed(self, entry: bytes) -> bytes | None:
+        return item_of(entry)
+
+    def save(self) -> None:
+        """See Writer."""
+
+    async def delete(self, keys: Sequence[bytes]) -> float:
+        """Deletes the items with these keys, at most BATCH_ITEMS; returns the write units consumed."""
+        requests = [delete_request(key) for key in keys]
+        return await write_all(self._client, self._table, b",".join(requests), len(requests))
+
+
+class WriteRequests(BatchWriter):
+    """Puts and deletes; an entry is a well-formed request, as `put_request` and `delete_request` return it."""
+
+    def _requests(self, entries: Sequence[bytes]) -> bytes | None:
+        return b",".join(entries)
+
+    def _keyed(self, entry: bytes) -> bytes | None:
+        return content_of_request(entry)
+
+    def _line(self, entry: bytes) -> bytes:
+        return line_of_request(entry)
 
 
 class SkipExisting:
-    """Puts on the condition that there is no such item: PutItem, one write unit per KB, also for what is skipped."""
+    """Puts on the condition that no item has the key: PutItem, one write unit per KB, also for skipped items."""
 
-    def __init__(self, wire: Wire, table: str, key_names: Sequence[str]) -> None:
-        self._wire = wire
+    def __init__(self, client: Client, table: str, key_names: Sequence[str]) -> None:
+        self._client = client
         self._suffix = b"," + msgspec.json.encode(
             {
                 "TableName": table,
@@ -157,33 +201,24 @@ class SkipExisting:
             await self._put(index, line, outcome)
         return outcome
 
+    def save(self) -> None:
+        """See Writer."""
+
     async def _put(self, index: int, line: bytes, outcome: Outcome) -> None:
         item = item_of(line)
         if item is None:
             outcome.rejects.append(
-                Reject(index, line, "NotAnItem", 'the line is not of the form {"Item":{…}}')
+                Reject(index, line, NOT_AN_ITEM, 'the line is not of the form {"Item":{…}}')
             )
             return
         try:
-            with explained_unless_invalid(f"write to table {self._table}"):
-                answer = await self._wire.put(b'{"Item":' + item + self._suffix)
-        except WireError as error:
+            with map_errors_unless_invalid(f"write to table {self._table}"):
+                response = await self._client.put(b'{"Item":' + item + self._suffix)
+        except RequestError as error:
             if error.code == CONDITION_FAILED:
                 outcome.skipped += 1
             else:
                 outcome.rejects.append(Reject(index, line, error.code, error.message))
         else:
             outcome.written += 1
-            outcome.units += answer.consumed_units
-
-
-@contextmanager
-def explained_unless_invalid(doing: str) -> Iterator[None]:
-    """Like `explained`, but lets pass what concerns single items: validation and failed conditions."""
-    try:
-        yield
-    except WireError as error:
-        if classify(error) is Kind.INVALID or error.code == CONDITION_FAILED:
-            raise
-        with explained(doing):
-            raise
+            outcome.units += response.consumed_units

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-import msgspec
 
-import ddb_shared
 from ddb_import.definition.create import CreateOptions, Indexes, parse_kms_pair
-from ddb_import.definition.create_request import NEW_TABLE_WRITE_UNITS
-from ddb_import.definition.form import ON_DEMAND, PROVISIONED
-from ddb_import.dry_run import plan_import
-from ddb_import.options import ImportOptions, OnExisting
-from ddb_import.run import ImportResult, run_import
-from ddb_import.verify.after_import import verify_import
-from ddb_shared.bucket import bucket_besides
-from ddb_shared.errors import EXIT_CODES, UsageError
-from ddb_shared.options import Capacity, Common, common_options, print_result, run, state_owner_option
+from ddb_import.definition.given import GivenDefinition, parse_key, read_definition
+from ddb_import.definition.table_spec import ON_DEMAND, PROVISIONED
+from ddb_import.options import (
+    DEFAULT_REJECT_LIMIT,
+    MIN_REJECT_SAMPLE,
+    Engine,
+    ImportOptions,
+    OnExisting,
+    RejectLimit,
+    refuse_engine_options,
+)
+from ddb_shared.command.control import Change, change_of, control_options, print_applied
+from ddb_shared.command.groups import Command
+from ddb_shared.command.identity import open_session
+from ddb_shared.command.main import run
+from ddb_shared.command.options import Common, common_options, state_owner_option
+from ddb_shared.command.output import print_result
+from ddb_shared.command.values import TABLE, Capacity, Location
+from ddb_shared.errors import EXIT_CODES, StateError, UsageError
+from ddb_shared.format import manifest as manifests
 from ddb_shared.permissions import Side
-from ddb_shared.start import log_in
-from ddb_shared.workers import stop_on_signals
+from ddb_shared.runtime.stop import stop_on_signals
+from ddb_shared.storage.bucket import bucket_besides, parse_bucket_url
+from ddb_shared.storage.location import is_local
+from ddb_shared.table.capacity import NEW_TABLE_WRITE_UNITS, Cap
+
+if TYPE_CHECKING:
+    from ddb_import.result import ImportResult
 
 EPILOG = f"""\
 Examples:
@@ -32,57 +48,116 @@ Examples:
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --max-wcu 2000
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --on-existing skip --state ./orders-import
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --from-rejects
+  ddb-import s3://…/01715685260608-c488b4e1/ s3://…/01715688860608-0f2a9c1d/ Orders
+  ddb-import s3://…/01715685260608-c488b4e1/ Orders --create-table --follow --verify
+  ddb-import s3://…/01715685260608-c488b4e1/ Orders --status
+  ddb-import s3://…/01715685260608-c488b4e1/ Orders --control --max-wcu 500
 
 {EXIT_CODES}"""
 
 
+class RejectLimitType(click.ParamType[RejectLimit]):
+    """A number of rejects, or a percentage of the items."""
+
+    name = "limit"
+    _FORM: Final = re.compile(r"(\d{1,12})|(\d{1,3}(?:\.\d{1,6})?)%")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> RejectLimit:
+        """The limit."""
+        if isinstance(value, RejectLimit):
+            return value
+        found = self._FORM.fullmatch(value)
+        if not found or (found[2] and not 0 < float(found[2]) <= 100):  # noqa: PLR2004 - percent
+            self.fail(f"{value!r} is neither a number of items nor a percentage of up to 100%.", param, ctx)
+        return RejectLimit(float(found[2]), percent=True) if found[2] else RejectLimit(int(found[1]))
+
+
 _BILLING_MODES: Final = {"pay-per-request": ON_DEMAND, "provisioned": PROVISIONED}
-_CREATE: Final = {
-    "billing_mode": "--billing-mode",
-    "warm_write_units": "--warm-write-units",
-    "kms_keys": "--map-kms",
-    "indexes": "--indexes",
-    "definition_only": "--definition-only",
-}
 
 
-@click.command("ddb-import", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("export", metavar="EXPORT")
-@click.argument("table")
+@click.command("ddb-import", cls=Command, epilog=EPILOG)
+@click.argument("words", metavar="EXPORT... TABLE", nargs=-1)
 @click.option(
     "--on-existing",
     type=click.Choice([choice.value for choice in OnExisting]),
-    default=OnExisting.OVERWRITE.value,
+    callback=lambda _, __, value: OnExisting(value) if value else None,
+    help="What to do with items whose key already exists in the table; required if the table is not empty. overwrite writes "
+    "25 items per request; skip writes one item per request, on the condition that the key does not exist, and also "
+    "consumes write units for skipped items.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice([engine.value for engine in Engine]),
+    default=Engine.BATCH_WRITE.value,
     show_default=True,
-    callback=lambda _, __, value: OnExisting(value),
-    help="What to do with an item whose key the table has already: overwrite puts 25 items a request; skip puts one "
-    "item a request, on the condition that there is none, and pays a write unit also for those that it skips.",
+    callback=lambda _, __, value: Engine(value),
+    help="batch-write loads by our own writes. import-table has DynamoDB make the table with its items, at no write capacity; bulk has it load "
+    "a table that exists. auto takes one of these where batch writes would take longer than they do; --dry-run compares them.",
 )
 @click.option(
     "--max-wcu",
     type=Capacity(),
     metavar="N|N%",
-    help="Write capacity units per second over all processes, those of the indexes included, or a part of the provisioned "
-    "ones, such as 50%. There is one process for each 1,000 of them at the most.",
+    help="Maximum write capacity units per second of all processes together, including those of the indexes, or a percentage "
+    "of the provisioned capacity, such as 50%. At most one process is used for each 1,000 units.",
+)
+@click.option(
+    "--max-rejects",
+    type=RejectLimitType(),
+    default=DEFAULT_REJECT_LIMIT,
+    metavar="N|P%",
+    help="End the import once DynamoDB has refused more than N items of this run for good, or P percent of those processed (from the "
+    f"first {MIN_REJECT_SAMPLE:,} on).  [default: {DEFAULT_REJECT_LIMIT}]",
 )
 @click.option(
     "--state",
+    type=Location(),
     metavar="URL",
-    help="Keep the import's state here, in another bucket (s3://…) or a local folder, where the export's bucket may "
-    "only be read.",
+    help="Where to store the state of the import: another bucket (s3://…) or a local folder, if the export's bucket is "
+    "read-only.",
 )
-@click.option("--restart", is_flag=True, help="Throw the saved state away and load everything again.")
+@click.option("--restart", is_flag=True, help="Discard the saved state and load everything again.")
 @click.option(
     "--from-rejects",
     is_flag=True,
-    help="Load the rejects of an earlier run again, after their lines were mended.",
+    help="Load the corrected rejects of an earlier run.",
+)
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Load the base of an export that follows its table, then apply changes as they are captured, until the capture is "
+    "closed (ddb-export --finish). It may start as soon as the export has begun. Until it has ended, items may go back in "
+    "time for a while, and what others write to TABLE is overwritten.",
+)
+@click.option(
+    "--base-only",
+    is_flag=True,
+    help="Load the base of an export that follows its table, without the changes.",
+)
+@click.option(
+    "--rollback-of",
+    metavar="EXPORT",
+    help="Of an export that holds changes alone (ddb-export --follow --changes-only): the export of the move that is rolled back. "
+    "Its verification proves that TABLE held what the changes began with.  [default: exports beside the changes]",
 )
 @click.option(
     "--create-table",
     is_flag=True,
-    help="Make the table as the export describes it, or go on with one that has the same keys; the report says where "
-    "it differs. Indexes come with the table; streams, tags, backups, autoscaling, time to live, policies and "
+    help="Create the table as described in the export, or use an existing one with the same keys and report how it "
+    "differs. Indexes are created with the table; streams, tags, backups, autoscaling, time to live, policies and "
     "deletion protection are set after the load.",
+)
+@click.option(
+    "--key",
+    metavar="NAME:TYPE[,NAME:TYPE]",
+    help="With --create-table, of an export that holds no table definition, such as AWS's own: create an on-demand table with "
+    "this key, such as pk:S,sk:N.",
+)
+@click.option(
+    "--definition",
+    metavar="FILE",
+    help="The same by a file: the output of `aws dynamodb describe-table`, a CreateTable request, or the manifest.json of an "
+    "export.",
 )
 @click.option(
     "--billing-mode",
@@ -93,94 +168,250 @@ _CREATE: Final = {
     "--warm-write-units",
     type=click.IntRange(min=NEW_TABLE_WRITE_UNITS),  # CreateTable refuses less
     metavar="N",
-    help="With --create-table: warm the table and its global indexes to N write units a second, so that a new "
-    "on-demand table takes full speed at once. AWS charges once for it, for each unit above what the table has "
-    "anyway (4,000), and it cannot be lowered again: https://aws.amazon.com/dynamodb/pricing/.",
+    help="With --create-table: set the warm throughput of the table and its global indexes to N write units per second, so "
+    "that a new on-demand table accepts full speed at once. AWS charges once for each unit above the default (4,000), and "
+    "the value cannot be lowered again: https://aws.amazon.com/dynamodb/pricing/.",
 )
 @click.option(
     "--map-kms",
     "kms_keys",
     multiple=True,
     metavar="SOURCE=DEST",
-    help="With --create-table: the destination's key for a table that is encrypted with the key SOURCE; "
-    "alias/aws/dynamodb is AWS's own.",
+    help="With --create-table: the key DEST to use for a table encrypted with the key SOURCE; alias/aws/dynamodb is the "
+    "AWS managed key.",
 )
 @click.option(
     "--indexes",
     type=click.Choice([choice.value for choice in Indexes]),
-    help="With --create-table: make the global indexes with the table, or once its items are loaded.  "
+    help="With --create-table: create the global indexes with the table, or after its items are loaded.  "
     "[default: with-table]",
 )
-@click.option("--definition-only", is_flag=True, help="With --create-table: stop before the load.")
 @click.option(
-    "--verify", is_flag=True, help="Compare the table with the export after the load, as ddb-verify does."
+    "--with-resource-policy",
+    is_flag=True,
+    help="With --create-table: set the resource policies of the table and its stream as well, which the export holds. They are "
+    "shown in any case; whoever wrote the export could grant access to the table with them.",
+)
+@click.option(
+    "--definition-only", is_flag=True, help="With --create-table: create the table but load nothing."
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Compare the table with the export after the load, like ddb-verify, before time to live and the other settings of "
+    "--create-table are enabled.",
 )
 @click.option(
     "--dry-run",
     is_flag=True,
     help="Check everything and print the plan: size, capacity, duration, cost, and the command that runs it.",
 )
+@click.option(
+    "--status",
+    is_flag=True,
+    help="Print where the import of EXPORT into TABLE stands, from its stored state alone, and change nothing.",
+)
+@click.option(
+    "--control",
+    "controlled",
+    is_flag=True,
+    help="Change the rate of the running import of EXPORT into TABLE: give --max-wcu, --pause or --continue.",
+)
+@control_options
 @state_owner_option
-@click.version_option(ddb_shared.__version__)
+@click.version_option(package_name="ddb-transfer")
 @common_options
-def command(common: Common, **given: Any) -> None:
+def command(
+    *,
+    common: Common,
+    words: tuple[str, ...],
+    on_existing: OnExisting | None,
+    engine: Engine,
+    max_wcu: Cap | None,
+    max_rejects: RejectLimit,
+    state: str | None,
+    restart: bool,
+    from_rejects: bool,
+    follow: bool,
+    base_only: bool,
+    rollback_of: str | None,
+    create_table: bool,
+    key: str | None,
+    definition: str | None,
+    billing_mode: str | None,
+    warm_write_units: int | None,
+    kms_keys: tuple[str, ...],
+    indexes: str | None,
+    with_resource_policy: bool,
+    definition_only: bool,
+    verify: bool,
+    dry_run: bool,
+    status: bool,
+    controlled: bool,
+    pause: bool,
+    proceed: bool,
+) -> None:
     """Load EXPORT (the folder that ddb-export printed, or a manifest in it) into TABLE.
+
+    After a full export of AWS, its incremental exports may follow, in the same command or in later ones: their changes are
+    applied in the order of their windows, and a window that is missing is named.
 
     Every shard is checked against the manifest, every item is written until DynamoDB confirms it. Interrupted, the same
     command again goes on where it was.
     """
-    create = _create_options(given)
-    if create and create.definition_only and given["verify"]:
-        raise UsageError("--definition-only loads nothing that --verify could compare.", "Leave one out.")
-    common, aws = log_in(
-        common, Side.DESTINATION, state_bucket=bucket_besides(given["state"], given["export"])
+    exports, table = _exports_and_table(words)
+    change = change_of(max_wcu, pause=pause, proceed=proceed, controlled=controlled)
+    if status or controlled:
+        _look(common, _only(exports), table, state, change if controlled else None)
+        return
+    requested = CreateOptions(
+        billing_mode=_BILLING_MODES.get(billing_mode or ""),
+        warm_write_units=warm_write_units,
+        kms_keys=tuple(map(parse_kms_pair, kms_keys)),
+        indexes=Indexes(indexes or Indexes.WITH_TABLE),
+        definition_only=definition_only,
+        given=_given_definition(key, definition),
+        with_resource_policy=with_resource_policy,
     )
-    dry_run = given.pop("dry_run")
-    options = ImportOptions(common=common, create=create, **given)
+    if not create_table:
+        _refuse_without_create_table(requested, indexes=indexes)
+    if follow and (base_only or from_rejects):
+        raise UsageError("--follow excludes --base-only and --from-rejects.", "Omit one of them.")
+    if definition_only and verify:
+        raise UsageError("--definition-only loads no items for --verify to compare.", "Omit one of them.")
+    options = ImportOptions(
+        common=common,
+        exports=exports,
+        table=table,
+        on_existing=on_existing,
+        max_wcu=max_wcu,
+        max_rejects=max_rejects,
+        state=state,
+        restart=restart,
+        from_rejects=from_rejects,
+        create=requested if create_table else None,
+        verify=verify,
+        follow=follow,
+        base_only=base_only,
+        rollback_of=rollback_of,
+        engine=engine,
+    )
+    refuse_engine_options(options)
+    _refuse_state_out_of_reach(common, state)
+    _run(options, dry_run=dry_run)
+
+
+def _refuse_state_out_of_reach(common: Common, state: str | None) -> None:
+    """Raises UsageError if the workers of a cluster would look for the state each on a disk of their own."""
+    if common.scheduler and state is not None and is_local(state):
+        raise UsageError(
+            f"--state {state} is a folder of this machine, which the workers of --scheduler cannot see.",
+            "Give a bucket: --state s3://BUCKET[/PREFIX].",
+        )
+
+
+def _run(options: ImportOptions, *, dry_run: bool) -> None:
+    """Plans or imports, and exits with the code of the outcome."""
+    from ddb_import.dry_run import plan_import
+    from ddb_import.run import run_import
+    from ddb_import.verify_after import LoadVerification
+
+    common, aws = open_session(
+        options.common, Side.DESTINATION, state_bucket=bucket_besides(options.state, options.export)
+    )
+    options = replace(options, common=common)
     if dry_run:
         plan = plan_import(options, aws)
         print_result(plan, plan.text(), as_json=common.as_json)
         sys.exit(plan.exit_code)
     with stop_on_signals() as stop:
-        result = run_import(options, aws, stop)
-        checked = verify_import(options, aws, stop) if options.verify else None
-    if checked:
-        result = msgspec.structs.replace(result, verification=checked.result)
+        verify = LoadVerification(options, aws, stop) if options.verify else None
+        result = run_import(options, aws, stop, verify=verify)
     print_result(result, _text(result), as_json=common.as_json)
-    if checked and checked.error:
-        raise checked.error
+    if verify and verify.error:
+        raise verify.error
     sys.exit(result.exit_code)
 
 
-def _create_options(given: dict[str, Any]) -> CreateOptions | None:
-    """Takes the options of --create-table out of `given`; raises UsageError where they stand without it."""
-    taken = {name: given.pop(name) for name in _CREATE}
-    if given.pop("create_table"):
-        return CreateOptions(
-            billing_mode=_BILLING_MODES.get(taken["billing_mode"]),
-            warm_write_units=taken["warm_write_units"],
-            kms_keys=tuple(map(parse_kms_pair, taken["kms_keys"])),
-            indexes=Indexes(taken["indexes"] or Indexes.WITH_TABLE),
-            definition_only=taken["definition_only"],
+def _exports_and_table(words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The last argument is the table, those before it are exports."""
+    exports = tuple(word for word in words if word.startswith("s3://"))
+    if not exports:
+        raise click.UsageError("Missing argument 'EXPORT'.")
+    if len(exports) == len(words):
+        raise click.UsageError("Missing argument 'TABLE'.")
+    for word in words[: len(words) - 1]:
+        parse_bucket_url(word)
+    return words[:-1], TABLE.convert(words[-1], None, click.get_current_context())
+
+
+def _only(exports: tuple[str, ...]) -> str:
+    """The one export that --status and --control are about."""
+    if len(exports) > 1:
+        raise UsageError("--status and --control are about the import of one export.", "Give one EXPORT.")
+    return exports[0]
+
+
+def _look(common: Common, export: str, table: str, state: str | None, change: Change | None) -> None:
+    """Prints where an import stands, or changes its rate."""
+    from ddb_import.status import find_state, import_status
+
+    common, aws = open_session(common, Side.DESTINATION, state_bucket=bucket_besides(state, export))
+    if change is None:
+        found = import_status(aws, export, table, state)
+        print_result(found, found.text(), as_json=common.as_json)
+        return
+    storage = find_state(aws, manifests.export_storage(aws.s3, export), table, state)
+    if storage is None:
+        raise StateError(
+            f"No import of {export} into {table} has begun.", "Start it with the rate that you want."
         )
-    alone = [_CREATE[name] for name, value in taken.items() if value]
-    if alone:
-        raise UsageError(f"{alone[0]} is an option of --create-table.", "Give --create-table as well.")
-    return None
+    print_applied(storage, change, as_json=common.as_json)
+
+
+def _given_definition(key: str | None, path: str | None) -> GivenDefinition | None:
+    """The definition that the options give; raises UsageError."""
+    if key and path:
+        raise UsageError("--key and --definition both say how the table is made.", "Leave one out.")
+    if path:
+        return read_definition(path)
+    return parse_key(key) if key else None
+
+
+def _refuse_without_create_table(requested: CreateOptions, *, indexes: str | None) -> None:
+    """Raises UsageError if an option of --create-table is given without it."""
+    given = {
+        "--billing-mode": requested.billing_mode,
+        "--warm-write-units": requested.warm_write_units,
+        "--map-kms": requested.kms_keys,
+        "--indexes": indexes,
+        "--definition-only": requested.definition_only,
+        "--with-resource-policy": requested.with_resource_policy,
+        "--key or --definition": requested.given,
+    }
+    for option, value in given.items():
+        if value:
+            raise UsageError(f"{option} requires --create-table.", "Add --create-table.")
 
 
 def _text(result: ImportResult) -> str:
-    rejects = f"\nThe rejected items and their reasons: {result.rejects}" if result.rejects else ""
+    rejects = f"\nRejected items and reasons: {result.rejects}" if result.rejects else ""
     if result.status == "defined":
-        return f"Table {result.table} is ready for the load; nothing was loaded."
+        return f"Table {result.table} is ready; nothing was loaded."
+    engine = "" if result.job is None else f" by {result.job}"
     drift = "".join(f"\n  {difference}" for difference in result.drift)
     drift = f"\nThe table differs from the source:{drift}" if drift else ""
     return (
-        f"Imported into {result.table}: {result.items_written:,} items written, {result.items_skipped:,} skipped, "
-        f"{result.items_rejected:,} rejected; {result.shards_done:,} of {result.shards_total:,} shards, "
+        f"Imported into {result.table}{engine}: {result.items_written:,} items written, {result.items_resumed:,} loaded before, "
+        f"{result.items_skipped:,} skipped, {_changes(result)}{result.items_rejected:,} rejected; {result.shards_done:,} of {result.shards_total:,} shards, "
         f"{result.seconds:,.1f} s, {result.consumed_wcu:,.1f} WCU, {result.throttled:,} times throttled.{rejects}{drift}"
+        + (f"\n{result.cut_over.text()}" if result.cut_over else "")
         + (f"\n{result.verification.text()}" if result.verification else "")
     )
+
+
+def _changes(result: ImportResult) -> str:
+    return "" if result.changes_applied is None else f"{result.changes_applied:,} changes applied, "
 
 
 def main() -> None:

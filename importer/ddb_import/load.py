@@ -1,59 +1,73 @@
-"""The worker of an import: loads its shards, several at once, until every item is confirmed.
+"""The worker of an import: loads its shards, several at a time, until every item is confirmed.
 
-A scan returns items in hash order, so one shard after another would heat one partition of the table at a time. A worker
-keeps OPEN_SHARDS shards of different segments open, and their batches take turns.
+A scan returns items in hash order, so loading shards one after another would overload one partition of the table at a
+time. A worker keeps OPEN_SHARDS shards of different segments open and interleaves their batches.
 
-Memory of a worker: OPEN_SHARDS x (a chunk of lines, read buffers, a waiting batch: about 2 MB) + FLIGHT_BYTES of requests
-three times (lines, puts, body), about 80 MB with items of 400 KB; for Parquet OPEN_PARQUET_SHARDS x 10 MB + the same requests.
+Memory of a worker: OPEN_SHARDS x (a chunk of lines, read buffers, a batch: about 2 MB) + three times IN_FLIGHT_BYTES of
+requests (lines, puts, body), about 80 MB with items of 400 KB; for Parquet OPEN_PARQUET_SHARDS x 10 MB + the same requests.
+Rejects, where there are any, take up to MAX_REJECT_BYTES, and the same again while they are written.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
+import functools
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 import msgspec
 
-from ddb_import.batch_write import Outcome, Overwrite, SkipExisting, Writer
-from ddb_import.lane import Batcher, Lane
+from ddb_import.batch_write import Outcome, Overwrite, Reject, SkipExisting, Writer
 from ddb_import.options import OnExisting
+from ddb_import.shard_progress import Batcher, ShardProgress
 from ddb_import.shard_reader import ShardReader
-from ddb_import.state import REJECTS, read_rejects, write_rejects
-from ddb_shared import checkpoint as checkpoints
-from ddb_shared.aws import Aws, AwsOptions
-from ddb_shared.checkpoint import ShardCheckpoint
+from ddb_import.state import REJECTS, read_rejects, rejects_file, write_rejects
+from ddb_shared.aws.clients import Aws, AwsOptions, connect
+from ddb_shared.dynamodb.client import Client, open_client
+from ddb_shared.dynamodb.inflight import InFlightLimit
+from ddb_shared.dynamodb.rate import MAX_REQUESTS
 from ddb_shared.errors import ServiceError, ShardError, TransferError
-from ddb_shared.loop import first_error, run_loop, shared_pace, stop_event, unless_stopped
-from ddb_shared.manifest import Shard
-from ddb_shared.progress import Tick
-from ddb_shared.storage import Folder, S3Folder, open_folder
-from ddb_shared.throttle import MOST_REQUESTS, Flight
-from ddb_shared.wire import Wire, open_wire
-from ddb_shared.workers import Channel
+from ddb_shared.format import checkpoint as checkpoints
+from ddb_shared.format.checkpoint import ShardCheckpoint
+from ddb_shared.format.manifest import Shard
+from ddb_shared.runtime.lease import LeaseGuard
+from ddb_shared.runtime.loop import first_error, run_loop, shared_rate_limiter, stop_event, unless_stopped
+from ddb_shared.runtime.parts import work_through
+from ddb_shared.runtime.progress import ProgressEvent, ShardDone
+from ddb_shared.runtime.runner import Channel, PartsChannel
+from ddb_shared.storage.base import Storage
+from ddb_shared.storage.location import open_storage
+from ddb_shared.storage.s3 import S3Storage
 
 OPEN_SHARDS: Final = 16
-# An open Parquet shard takes 6 to 9 MB: its footer, up to 4,000 column chunks, and a page as stored and as it is.
+# An open Parquet shard takes 6 to 9 MB: its footer, up to 4,000 column chunks, and a page, compressed and decompressed.
 OPEN_PARQUET_SHARDS: Final = 8
-FLIGHT_BYTES: Final = 16 * 1024 * 1024
-# What a crash has to write again. Each checkpoint is one PUT of 2 ms of CPU: for 16 shards 1% of a core.
+IN_FLIGHT_BYTES: Final = 16 * 1024 * 1024
+# Bounds the work repeated after a crash. Each checkpoint is one PUT, 2 ms of CPU: for 16 shards 1% of a core.
 CHECKPOINT_SECONDS: Final = 5.0
-# What is in flight when a stop is asked for has this long to be confirmed; the parent's patience ends later.
-LANDING_SECONDS: Final = 5.0
-# So many bad items are a wrong table or a wrong export, not a few bad items.
-MOST_REJECTS: Final = 10_000
+# How long requests in flight at a stop may take; the parent's grace period ends later.
+DRAIN_SECONDS: Final = 5.0
+# The rejects of open shards are kept, and written anew with each checkpoint. How many there may be is --max-rejects.
+MAX_REJECT_BYTES: Final = 32 * 1024 * 1024
 REPORT_SECONDS: Final = 0.25
+
+
+class WriterFactory(Protocol):
+    """Makes the writer of a worker; it travels to that, so it must be picklable."""
+
+    def open(self, client: Client, table: str, aws: Aws) -> Writer: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadTask:
-    """One worker's share of an import.
+    """What every worker of an import has to know.
 
-    `unproven` names shards to be read for their checksum before any write; `max_wcu` is the cap of all workers, `indexes`
-    how many of the table's a write may reach.
+    `max_wcu` is the cap of all workers, `open_shards` how many a worker has open at a time, `indexes` how many of the
+    table's a write may reach. `writers` makes what writes the lines, where they are not items.
     """
 
     aws: AwsOptions
@@ -62,187 +76,230 @@ class LoadTask:
     bucket: str
     prefix: str
     state_url: str
-    shards: tuple[Shard, ...]
-    unproven: frozenset[str]
     on_existing: OnExisting
     max_wcu: float | None
+    open_shards: int = OPEN_SHARDS
+    run: int = 1
     indexes: int = 0
+    writers: WriterFactory | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPart:
+    """One shard of an import. An `unverified` one is read for its checksum before any write."""
+
+    shard: Shard
+    unverified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What one worker did: write capacity units consumed, and refusals met, by reason."""
+    """What one worker did: write capacity units consumed, and throttled requests by reason."""
 
-    consumed_wcu: float
-    throttled: dict[str, int]
+    consumed_wcu: float = 0.0
+    throttled: dict[str, int] = field(default_factory=dict)
+
+    def plus(self, other: Loaded) -> Loaded:
+        """Both together."""
+        throttled = Counter(self.throttled) + Counter(other.throttled)
+        return Loaded(self.consumed_wcu + other.consumed_wcu, dict(throttled))
 
 
-def load_shards(task: LoadTask, channel: Channel) -> Loaded:
-    """Loads the task's shards from their checkpoints on."""
-    return run_loop(_load_shards(task, channel), threads=OPEN_SHARDS + 2)
+def load_shards(task: LoadTask, channel: PartsChannel) -> Loaded:
+    """Loads the shards that it takes from their checkpoints on; their state is the checkpoint."""
+    loaded = run_loop(_load_shards(task, channel), threads=OPEN_SHARDS + 2)
+    channel.report(ProgressEvent(ended=True))
+    return loaded
 
 
-async def _load_shards(task: LoadTask, channel: Channel) -> Loaded:
-    aws = Aws(task.aws)
-    async with open_writer(task, aws, channel) as (writer, wire), stop_event(channel) as stop:
-        loader = _Loader(task, aws, writer=writer, wire=wire, channel=channel, stop=stop)
+async def _load_shards(task: LoadTask, channel: PartsChannel) -> Loaded:
+    guard = LeaseGuard(channel.validity)
+    aws = connect(task.aws).under(guard)
+    async with open_writer(task, aws, channel) as (writer, client), stop_event(channel) as stop:
+        loader = _Loader(task, aws, guard=guard, writer=writer, client=client, channel=channel, stop=stop)
         await loader.run()
-    return Loaded(loader.consumed_wcu, dict(wire.throttled))
+    return Loaded(loader.consumed_wcu, dict(client.throttled))
 
 
 @asynccontextmanager
-async def open_writer(task: LoadTask, aws: Aws, channel: Channel) -> AsyncIterator[tuple[Writer, Wire]]:
-    """The writer that the task asks for, and the wire below it."""
-    kind = SkipExisting if task.on_existing is OnExisting.SKIP else Overwrite
-    async with shared_pace(task.max_wcu, channel) as pace, open_wire(aws, MOST_REQUESTS, pace) as wire:
-        wire.expect_indexes(task.indexes)
-        yield kind(wire, task.table, task.key_names), wire
+async def open_writer(task: LoadTask, aws: Aws, channel: Channel) -> AsyncIterator[tuple[Writer, Client]]:
+    """The writer for the task, and its client."""
+    writer_class = SkipExisting if task.on_existing is OnExisting.SKIP else Overwrite
+    async with (
+        shared_rate_limiter(task.max_wcu, channel) as rate_limiter,
+        open_client(aws, MAX_REQUESTS, rate_limiter) as client,
+    ):
+        client.expect_indexes(task.indexes)
+        if task.writers is not None:
+            yield task.writers.open(client, task.table, aws), client
+        else:
+            yield writer_class(client, task.table, task.key_names), client
 
 
 class _Loader:
-    """The state that the shards of one worker share."""
+    """The state shared by the shards of one worker."""
 
     def __init__(
-        self, task: LoadTask, aws: Aws, *, writer: Writer, wire: Wire, channel: Channel, stop: asyncio.Event
+        self,
+        task: LoadTask,
+        aws: Aws,
+        *,
+        guard: LeaseGuard,
+        writer: Writer,
+        client: Client,
+        channel: PartsChannel,
+        stop: asyncio.Event,
     ) -> None:
         self._task = task
-        self._export: Folder = S3Folder(aws.s3, task.bucket, task.prefix)
-        self._folder = open_folder(aws.s3, task.state_url)
-        self._wire = wire
+        self._export: Storage = S3Storage(aws.s3, task.bucket, task.prefix)
+        self._storage = open_storage(aws.s3, task.state_url)
+        self._guard = guard
+        self._client = client
         self._channel = channel
         self._stop = stop
-        self._flight = Flight(wire.pace, FLIGHT_BYTES)
+        self._in_flight = InFlightLimit(client.rate_limiter, IN_FLIGHT_BYTES)
         self._writer = writer
-        self._lanes: set[Lane] = set()
+        self._open_shards: set[ShardProgress] = set()
         self._tally = _Tally()
-        self._rejects = 0
         self.consumed_wcu = 0.0
 
     async def run(self) -> None:
-        """Loads all shards, OPEN_SHARDS at a time; the first error ends them all, with what is confirmed saved."""
-        waiting = deque(self._task.shards)
+        """Loads all shards, some at a time; the first error ends them all, with what is confirmed saved."""
         try:
             with first_error():
                 async with asyncio.TaskGroup() as group:
-                    chores = [
-                        group.create_task(chore())
-                        for chore in (self._save_regularly, self._report_regularly, self._close_on_stop)
+                    background = [
+                        group.create_task(job())
+                        for job in (self._save_regularly, self._report_regularly, self._close_on_stop)
                     ]
-                    async with asyncio.TaskGroup() as lanes:
-                        for _ in range(min(_open_shards(waiting), len(waiting))):
-                            lanes.create_task(self._load_waiting(waiting, lanes))
-                    for chore in chores:
-                        chore.cancel()
+                    async with asyncio.TaskGroup() as writes:
+                        load = functools.partial(self._load, group=writes)
+                        await work_through(self._channel, self._stop, self._task.open_shards, load)
+                    for job in background:
+                        job.cancel()
         finally:
             self._report()
-            for lane in self._lanes:
-                with suppress(TransferError):  # the error that ended the run is the one to show
-                    await self._save(lane)
+            for shard_progress in self._open_shards:
+                with suppress(TransferError):  # the error that ended the run is reported
+                    await self._save(shard_progress)
 
-    async def _load_waiting(self, waiting: deque[Shard], group: asyncio.TaskGroup) -> None:
-        while waiting and not self._stop.is_set():
-            await self._load(waiting.popleft(), group)
-
-    async def _load(self, shard: Shard, group: asyncio.TaskGroup) -> None:
-        """One shard, from its checkpoint to its end or until the run is stopped."""
-        lane = await asyncio.to_thread(self._open, shard.name)
-        if lane.state.done:
-            return
-        self._lanes.add(lane)
+    async def _load(
+        self, part: LoadPart, end: asyncio.Event, *, group: asyncio.TaskGroup
+    ) -> ShardCheckpoint | None:
+        """One shard, from its checkpoint to its end; None where `end` came first."""
+        shard = part.shard
+        shard_progress = await asyncio.to_thread(self._open, shard.name)
+        if shard_progress.state.done:
+            return shard_progress.state
+        self._open_shards.add(shard_progress)
+        opened_at = time.monotonic()
         try:
-            complete = await self._send_batches(shard, lane, group)
+            complete = await self._send_batches(part, shard_progress, end, group)
         except ShardError:
-            await self._begin_anew(shard, lane)
-            complete = await self._send_batches(shard, lane, group)
-        await self._land(lane)
-        if complete and lane.state.confirmed == shard.items:
-            lane.state = msgspec.structs.replace(lane.state, done=True)
+            await self._restart_shard(shard, shard_progress)
+            complete = await self._send_batches(part, shard_progress, end, group)
+        await self._drain(shard_progress)
+        if complete and shard_progress.state.confirmed == shard.items:
+            shard_progress.state = msgspec.structs.replace(shard_progress.state, done=True)
             self._tally.shards += 1
-        await self._save(lane)
-        self._lanes.discard(lane)
+            took = ShardDone(name=shard.name, items=shard.items, seconds=time.monotonic() - opened_at)
+            self._channel.report(ProgressEvent(shard=took))
+        await self._save(shard_progress)
+        self._open_shards.discard(shard_progress)
+        return shard_progress.state if complete else None
 
-    async def _begin_anew(self, shard: Shard, lane: Lane) -> None:
-        """Forgets a shard whose lines were not the export's, so that none of them counts as confirmed.
+    async def _restart_shard(self, shard: Shard, shard_progress: ShardProgress) -> None:
+        """Resets a shard whose data did not match the manifest, so that none of its lines count as confirmed.
 
-        Raises ShardError where the object itself is damaged; else it was damaged on its way here.
+        Raises ShardError if the object itself is damaged; otherwise it was damaged in transit.
         """
-        await self._land(lane)
-        lane.begin_anew()
-        await asyncio.to_thread(ShardReader(self._export, shard).prove)
+        await self._drain(shard_progress)
+        shard_progress.reset()
+        await asyncio.to_thread(ShardReader(self._export, shard).verify_checksum)
 
-    async def _send_batches(self, shard: Shard, lane: Lane, group: asyncio.TaskGroup) -> bool:
-        """Sends every batch after the checkpoint on its way; False where the run was stopped before the end."""
-        if shard.name in self._task.unproven:
-            await asyncio.to_thread(ShardReader(self._export, shard).prove)
-        reader, batcher = ShardReader(self._export, shard), Batcher(lane.state.confirmed)
-        while not self._stop.is_set():
+    async def _send_batches(
+        self, part: LoadPart, shard_progress: ShardProgress, end: asyncio.Event, group: asyncio.TaskGroup
+    ) -> bool:
+        """Sends every batch after the checkpoint on its way; False where `end` came before the last one."""
+        if part.unverified:
+            await asyncio.to_thread(ShardReader(self._export, part.shard).verify_checksum)
+        reader, batcher = ShardReader(self._export, part.shard), Batcher(shard_progress.state.confirmed)
+        while not end.is_set():
             lines = await asyncio.to_thread(reader.read)
             for start, batch in batcher.add(lines):
                 size = sum(map(len, batch))
-                if not await self._flight.take_off(size):
+                if not await self._in_flight.acquire(size):
                     return False
-                write = group.create_task(self._write(lane, start, batch, size))
-                lane.in_flight.add(write)
-                write.add_done_callback(lane.in_flight.discard)
+                write = group.create_task(self._write(shard_progress, start, batch, size))
+                shard_progress.in_flight.add(write)
+                write.add_done_callback(shard_progress.in_flight.discard)
             if lines is None:
                 return True
         return False
 
-    async def _write(self, lane: Lane, start: int, batch: list[bytes], size: int) -> None:
+    async def _write(self, shard_progress: ShardProgress, start: int, batch: list[bytes], size: int) -> None:
         try:
             outcome = await self._writer.write(batch)
         finally:
-            self._flight.land(size)
-        lane.confirm(start, start + len(batch), outcome)
-        self._rejects += len(outcome.rejects)
-        if self._rejects > MOST_REJECTS:
-            reject = outcome.rejects[0]
-            raise ServiceError(
-                f"More than {MOST_REJECTS:,} items were rejected; the last: {reject.code}: {reject.message}",
-                f"Look at {self._folder.url}{REJECTS} and at the table's keys and indexes.",
-            )
+            self._in_flight.release(size)
+        shard_progress.confirm(start, start + len(batch), outcome)
+        if outcome.rejects:
+            self._check_reject_bytes(outcome.rejects[0])
         self.consumed_wcu += outcome.units
         self._tally.add(outcome, size)
 
-    async def _land(self, lane: Lane) -> None:
-        """Waits for what is in flight; once the run is stopped, only for a while."""
-        if not lane.in_flight:
-            return
-        await unless_stopped(self._stop, asyncio.wait(lane.in_flight))
-        if lane.in_flight:
-            await asyncio.wait(lane.in_flight, timeout=LANDING_SECONDS)
-        for write in lane.in_flight:
+    def _check_reject_bytes(self, reject: Reject) -> None:
+        kept = sum(shard_progress.reject_bytes for shard_progress in self._open_shards)
+        if kept > MAX_REJECT_BYTES:
+            raise ServiceError(
+                f"The rejected items of the open shards have more than {MAX_REJECT_BYTES:,} bytes; the last: {reject.code}: "
+                f"{reject.message}",
+                f"Check {self._storage.url}{REJECTS}, and the table's keys and indexes.",
+            )
+
+    async def _drain(self, shard_progress: ShardProgress) -> None:
+        """Waits for requests in flight; after a stop at most DRAIN_SECONDS."""
+        if in_flight := set(shard_progress.in_flight):  # a copy: each write leaves the set when it is done
+            await unless_stopped(self._stop, asyncio.wait(in_flight))
+            await asyncio.wait(in_flight, timeout=DRAIN_SECONDS)
+        for write in shard_progress.in_flight:
             write.cancel()
 
-    def _open(self, shard: str) -> Lane:
-        found = checkpoints.load(self._folder, checkpoints.shard_file(shard), ShardCheckpoint)
-        state = found or ShardCheckpoint(shard=shard)
-        kept = read_rejects(self._folder, f"{REJECTS}{shard}.jsonl") if state.rejected else []
-        return Lane(state, [reject for reject in kept if reject.line <= state.confirmed])
+    def _open(self, shard: str) -> ShardProgress:
+        found = checkpoints.load(self._storage, checkpoints.shard_file(shard), ShardCheckpoint)
+        state = (
+            found
+            if found and found.run == self._task.run
+            else ShardCheckpoint(shard=shard, run=self._task.run)
+        )
+        kept = read_rejects(self._storage, rejects_file(shard)) if state.rejected else []
+        return ShardProgress(state, [reject for reject in kept if reject.line <= state.confirmed])
 
     async def _save_regularly(self) -> None:
         while True:
             await asyncio.sleep(CHECKPOINT_SECONDS)
-            for lane in list(self._lanes):
-                await self._save(lane)
+            for shard_progress in list(self._open_shards):
+                await self._save(shard_progress)
 
-    async def _save(self, lane: Lane) -> None:
-        await asyncio.to_thread(self._save_now, lane)
+    async def _save(self, shard_progress: ShardProgress) -> None:
+        await asyncio.to_thread(self._save_now, shard_progress)
 
-    def _save_now(self, lane: Lane) -> None:
-        """The rejects before the checkpoint that counts them; one save at a time, so that none overtakes another."""
-        with lane.saving:
-            state, before = lane.state, lane.saved
+    def _save_now(self, shard_progress: ShardProgress) -> None:
+        """What the writer stores, and the rejects, before the checkpoint that covers them; one save at a time, so that none overtakes another."""
+        with shard_progress.saving:
+            state, before = shard_progress.state, shard_progress.saved
             if state == before:
                 return
+            self._guard.wait_in_thread()  # a state in a local folder has no requests that would ask
+            self._writer.save()
             if state.rejected != before.rejected:
-                write_rejects(self._folder, f"{REJECTS}{state.shard}.jsonl", list(lane.rejects))
-            checkpoints.save(self._folder, state)
-            lane.saved = state
+                write_rejects(self._storage, rejects_file(state.shard), list(shard_progress.rejects))
+            checkpoints.save(self._storage, state)
+            shard_progress.saved = state
 
     async def _close_on_stop(self) -> None:
         await self._stop.wait()
-        self._flight.close()
+        self._in_flight.close()
 
     async def _report_regularly(self) -> None:
         while True:
@@ -250,13 +307,7 @@ class _Loader:
             self._report()
 
     def _report(self) -> None:
-        self._channel.report(self._tally.tick(self._wire))
-
-
-def _open_shards(shards: Iterable[Shard]) -> int:
-    """How many of them may be open at once."""
-    parquet = any(shard.name.endswith(".parquet") for shard in shards)
-    return OPEN_PARQUET_SHARDS if parquet else OPEN_SHARDS
+        self._channel.report(self._tally.event(self._client))
 
 
 @dataclass(slots=True)
@@ -268,7 +319,6 @@ class _Tally:
     units: float = 0.0
     shards: int = 0
     rejected: int = 0
-    throttled_before: int = 0
 
     def add(self, outcome: Outcome, size: int) -> None:
         self.items += outcome.written + outcome.skipped
@@ -276,17 +326,18 @@ class _Tally:
         self.units += outcome.units
         self.rejected += len(outcome.rejects)
 
-    def tick(self, wire: Wire) -> Tick:
-        throttled = wire.throttled.total()
-        tick = Tick(
+    def event(self, client: Client) -> ProgressEvent:
+        reasons, retried = client.take_retries()
+        event = ProgressEvent(
             items=self.items,
             bytes=self.bytes,
             units=self.units,
             shards=self.shards,
             rejected=self.rejected,
-            throttled=throttled - self.throttled_before,
-            note=wire.pace.reason,
+            reasons=reasons,
+            retried=retried,
+            note=client.rate_limiter.reason,
         )
         self.items = self.bytes = self.shards = self.rejected = 0
-        self.units, self.throttled_before = 0.0, throttled
-        return tick
+        self.units = 0.0
+        return event

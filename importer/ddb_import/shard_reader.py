@@ -1,7 +1,7 @@
-"""Reads one data shard: streams, decompresses, splits into lines, and checks that all of it was there.
+"""Reads one data shard: streams, decompresses, splits into lines, and verifies size, count and checksum.
 
-Runs in threads; downloading, decompressing and hashing release the GIL. Memory: CHUNK_BYTES of lines, as much of
-compressed bytes, and the longest line.
+Runs in threads; downloading, decompressing and hashing release the GIL. Memory: CHUNK_BYTES of lines, as many compressed
+bytes, and the longest line.
 """
 
 from __future__ import annotations
@@ -12,49 +12,56 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
-from ddb_shared.compression import DecompressionError, decompress
-from ddb_shared.errors import ShardError, explained
-from ddb_shared.manifest import DATA, Shard
-from ddb_shared.storage import READ_BYTES, Folder
+from ddb_import.ion_lines import is_blank, is_ion, item_lines
+from ddb_shared.errors import ShardError, map_errors
+from ddb_shared.format.compression import DecompressionError, decompress
+from ddb_shared.format.manifest import DATA, Shard
+from ddb_shared.storage.base import Storage
+from ddb_shared.storage.s3 import READ_BYTES
 
-# About 500 typical items: one hop between threads for 20 batches.
+# About 500 typical items: one thread switch for 20 batches.
 CHUNK_BYTES: Final = 256 * 1024
 
 
 class ShardReader:
     """The lines of one shard, in chunks. Lines that are empty or white space are no lines, as for AWS's import."""
 
-    def __init__(self, folder: Folder, shard: Shard) -> None:
-        self._folder = folder
+    def __init__(self, storage: Storage, shard: Shard) -> None:
+        self._storage = storage
         self._shard = shard
-        # AWS's own manifests have an MD5 alone; ours have both, and the stronger one is enough
+        # AWS's own manifests have only an MD5; ours have both, and the stronger one is enough
         self._hash = hashlib.sha256() if shard.sha256 else hashlib.md5(usedforsecurity=False)
         self._stored_bytes = 0
         self._lines = 0
         self._chunks = self._read_lines()
 
     def read(self) -> list[bytes] | None:
-        """The lines of the next chunk; None at the end, when size, count and checksum have proven right.
+        """The lines of the next chunk; None at the end, after size, count and checksum are verified.
 
-        Raises ShardError where the shard is not what the manifest says.
+        Raises ShardError if the shard does not match the manifest.
         """
-        with explained(f"read {self._url}"):
-            return next(self._chunks, None)
+        lines = self._next_lines()
+        return item_lines(lines) if lines and is_ion(self._shard.name) else lines
 
-    def prove(self) -> None:
-        """Reads the whole shard for its checks alone; of Parquet the checksums, before its parser sees the bytes."""
+    def verify_checksum(self) -> None:
+        """Reads the whole shard only to verify it; for Parquet just the checksum, before its parser sees the bytes."""
         if self._is_parquet:
-            with explained(f"read {self._url}"):
+            with map_errors(f"read {self._url}"):
                 for _ in self._stored():
                     pass
                 self._check_stored()
             return
-        while self.read() is not None:
+        while self._next_lines() is not None:
             pass
+
+    def _next_lines(self) -> list[bytes] | None:
+        """The next chunk as it is stored."""
+        with map_errors(f"read {self._url}"):
+            return next(self._chunks, None)
 
     @property
     def _url(self) -> str:
-        return f"{self._folder.url}{DATA}{self._shard.name}"
+        return f"{self._storage.url}{DATA}{self._shard.name}"
 
     @property
     def _is_parquet(self) -> bool:
@@ -68,7 +75,7 @@ class ShardReader:
             raise self._damaged(str(error)) from error
         self._check_stored()
         if self._shard.items != self._lines:
-            raise self._damaged(f"it has {self._lines:,} items instead of {self._shard.items:,}")
+            raise self._damaged(f"it has {self._lines:,} items, expected {self._shard.items:,}")
 
     def _text_lines(self) -> Iterator[list[bytes]]:
         rest = b""
@@ -84,17 +91,18 @@ class ShardReader:
         return item_lines(self._stored(), self._read_tail, self._shard.stored_bytes, CHUNK_BYTES)
 
     def _read_tail(self, size: int) -> bytes:
-        with closing(self._folder.open_read(DATA + self._shard.name)) as stream:
+        with closing(self._storage.open_read(DATA + self._shard.name)) as stream:
             stream.seek(self._shard.stored_bytes - size)
             return stream.read(size)
 
     def _counted(self, lines: list[bytes]) -> list[bytes]:
-        lines = [line for line in lines if line and not line.isspace()]
+        blank = is_blank if is_ion(self._shard.name) else bytes.isspace
+        lines = [line for line in lines if line and not blank(line)]
         self._lines += len(lines)
         return lines
 
     def _stored(self) -> Iterator[bytes]:
-        with closing(self._folder.open_read(DATA + self._shard.name)) as stream:
+        with closing(self._storage.open_read(DATA + self._shard.name)) as stream:
             while data := stream.read(READ_BYTES):
                 self._hash.update(data)
                 self._stored_bytes += len(data)
@@ -103,11 +111,11 @@ class ShardReader:
     def _check_stored(self) -> None:
         shard = self._shard
         if shard.stored_bytes not in {-1, self._stored_bytes}:
-            raise self._damaged(f"it has {self._stored_bytes:,} bytes instead of {shard.stored_bytes:,}")
+            raise self._damaged(f"it has {self._stored_bytes:,} bytes, expected {shard.stored_bytes:,}")
         if shard.sha256 and shard.sha256 != self._hash.hexdigest():
-            raise self._damaged("its sha256 is not the manifest's: it was altered")
+            raise self._damaged("its sha256 differs from the manifest: it was modified")
         if not shard.sha256 and shard.md5 and shard.md5 != base64.b64encode(self._hash.digest()).decode():
-            raise self._damaged("its md5 is not the manifest's: it was altered")
+            raise self._damaged("its md5 differs from the manifest: it was modified")
 
     def _damaged(self, how: str) -> ShardError:
         return ShardError(

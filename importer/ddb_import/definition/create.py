@@ -1,29 +1,39 @@
-"""Makes the destination's table from the manifest, shows how one that exists differs, completes it after the load."""
+"""Creates the destination's table from the manifest, reports how an existing one differs, and completes it after the load."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from ddb_import.definition.create_request import create_request, warmed_units
-from ddb_import.definition.drift import Difference, drift, is_compatible, missing
-from ddb_import.definition.form import Form, form_of
-from ddb_import.definition.steps import APPLIED, STEPS, Target, wait_active
-from ddb_import.definition.wanted import POLICIES, Place, rewritten, wanted_at, wanted_form
-from ddb_shared.aws import Aws
-from ddb_shared.definition import Clients, read_settings
-from ddb_shared.errors import ExportError, TableError, TransferError, UsageError, explained
-from ddb_shared.manifest import Manifest
-from ddb_shared.plan import warming_note
-from ddb_shared.progress import announce
-from ddb_shared.table import Table, describe, find
-from ddb_shared.workers import Stop
+from ddb_import.definition.desired import (
+    POLICIES,
+    TableIdentity,
+    changed_texts,
+    desired_at,
+    desired_spec,
+    rewrite,
+)
+from ddb_import.definition.drift import SettingDrift, drift, is_compatible, missing
+from ddb_import.definition.given import GivenDefinition
+from ddb_import.definition.policies import policy_note
+from ddb_import.definition.steps import AFTER_IMPORT, APPLIED, STEPS, Target, wait_active
+from ddb_import.definition.table_spec import TableSpec, spec_of
+from ddb_shared.aws.clients import Aws
+from ddb_shared.command.prices import warming_note
+from ddb_shared.errors import ExportError, TableError, TransferError, UsageError, map_errors
+from ddb_shared.format.manifest import Manifest
+from ddb_shared.runtime.events import announce
+from ddb_shared.runtime.stop import Stop
+from ddb_shared.table.description import Table, describe
+from ddb_shared.table.settings import Clients, read_settings
 
 
 class Indexes(enum.StrEnum):
-    """When the global indexes are made: with the table, or once its items are loaded."""
+    """When the global indexes are created: with the table, or after its items are loaded."""
 
     WITH_TABLE = "with-table"
     AFTER_LOAD = "after-load"
@@ -31,32 +41,30 @@ class Indexes(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CreateOptions:
-    """How the table is made. `warm_write_units` are write units per second, `kms_keys` pairs of source and destination."""
+    """How to create the table. `warm_write_units` are write units per second, `kms_keys` pairs of source and destination.
+
+    `given` is the definition where the export holds none; `with_resource_policy` sets the export's policies as well.
+    """
 
     billing_mode: str | None = None
     warm_write_units: int | None = None
     kms_keys: tuple[tuple[str, str], ...] = ()
     indexes: Indexes = Indexes.WITH_TABLE
     definition_only: bool = False
-
-    @property
-    def arguments(self) -> list[str]:
-        """The options as words of a command line."""
-        words = ["--create-table"]
-        if self.billing_mode:
-            words += ["--billing-mode", self.billing_mode.lower().replace("_", "-")]
-        if self.warm_write_units:
-            words += ["--warm-write-units", str(self.warm_write_units)]
-        for source, destination in self.kms_keys:
-            words += ["--map-kms", f"{source}={destination}"]
-        if self.indexes is not Indexes.WITH_TABLE:
-            words += ["--indexes", self.indexes.value]
-        return words
+    given: GivenDefinition | None = None
+    with_resource_policy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+class EnsuredTable(NamedTuple):
+    """The destination's table, and how it differs from the desired settings before the load."""
+
+    table: Table
+    differences: list[SettingDrift]
+
+
+@dataclass(frozen=True)
 class Definition:
-    """The definition that one import works towards."""
+    """The table definition that an import creates and completes. Its methods call AWS, its properties do not."""
 
     options: CreateOptions
     aws: Aws
@@ -64,131 +72,167 @@ class Definition:
     table: str
     stop: Stop
 
-    @property
+    @cached_property
     def clients(self) -> Clients:
         """The services that hold a table's definition."""
         return Clients(self.aws.dynamodb, self.aws.autoscaling)
 
-    def wanted(self) -> Form:
-        """What the destination shall have; raises ExportError where the export does not say."""
-        if not self.manifest.table:
-            raise ExportError(
-                "AWS made this export, and AWS's exports hold no table definition.",
-                "Create the table yourself and leave --create-table out.",
-            )
-        return wanted_form(
-            form_of(self.manifest.table, self.manifest.settings),
+    @cached_property
+    def desired(self) -> TableSpec:
+        """The settings that the destination should have; raises ExportError if neither the export nor the options define them."""
+        return desired_spec(
+            self._source_spec(),
             billing_mode=self.options.billing_mode,
             kms_keys=dict(self.options.kms_keys),
         )
 
+    def _source_spec(self) -> TableSpec:
+        given, manifest = self.options.given, self.manifest
+        if given and manifest.table:
+            raise UsageError(
+                "This export holds the table's definition; --key and --definition are for exports that hold none.",
+                "Leave them out.",
+            )
+        if given:
+            return spec_of(given.table, given.settings)
+        if not manifest.table:
+            raise ExportError(
+                "AWS made this export, and AWS's exports hold no table definition.",
+                "Give the key (--key pk:S,sk:N) or a file with the definition (--definition FILE), or create the table yourself and leave "
+                "--create-table out.",
+            )
+        return spec_of(manifest.table, manifest.settings)
+
+    @cached_property
     def request(self) -> dict[str, Any]:
         """The CreateTable request."""
         return create_request(
             self.table,
-            self.wanted().values,
+            self.desired.values,
             with_indexes=self.options.indexes is Indexes.WITH_TABLE,
             warm_write_units=self.options.warm_write_units,
         )
 
-    def settle(self) -> Table:
-        """The table, made now or found; shows how one that was found differs, and raises where no item would fit."""
-        wanted = self.wanted()
-        found = find(self.aws.dynamodb, self.table)
+    def ensure_table(self, found: Table | None) -> EnsuredTable:
+        """Creates the table unless it was `found`; reports how it differs, and raises TableError if its keys are others."""
+        desired = self.desired
         table = found or self._create()
         if found is not None and found.status == "CREATING":
-            table = self._waited(found.name)
+            table = self._wait_until_active(found.address)
         differences = self.differences(table)
-        announce(_report(table, differences, made=found is None))
-        self._announce_policies(wanted, table, {difference.setting for difference in differences})
-        if found is not None and not is_compatible(wanted, form_of(found.definition, {})):
+        announce(_report(table, differences, created=found is None))
+        for note in self.policy_notes(table, {difference.setting for difference in differences}):
+            announce(note)
+        if found is not None and not is_compatible(desired, spec_of(found.definition, {})):
             raise TableError(
-                f"Table {found.name} exists and has other keys than the exported table.",
-                "Import into another name. The tool never drops or replaces a table.",
+                f"Table {found.name} exists, but its keys differ from those of the exported table.",
+                "Import into another table. ddb-transfer never deletes or replaces a table.",
             )
-        return table
+        return EnsuredTable(table, differences)
 
-    def differences(self, table: Table) -> list[Difference]:
-        """How the table differs from what is wanted, and what becomes of it."""
-        return drift(self._wanted_of(table), self._present(table), applied=APPLIED)
+    def differences(self, table: Table) -> list[SettingDrift]:
+        """How the table differs from the desired settings, and whether each difference will be set after the load."""
+        return drift(self._desired_for(table), self._actual(table), applied=self._applied)
 
-    def complete(self, table: Table) -> list[Difference]:
-        """Sets after the load what the table lacks; returns what differs still. Raises TableError with all failures."""
-        wanted, present, target = self._wanted_of(table), self._present(table), self._target(table)
+    def apply(self, table: Table, *, made_by_import: bool = False) -> list[SettingDrift]:
+        """Sets missing settings after the load; returns the remaining differences. Raises TableError with all failures.
+
+        A table that ImportTable has made lacks more settings than one of ours.
+        """
+        desired, actual, target = self._desired_for(table), self._actual(table), self._target(table)
         failures = []
-        for kind, step in STEPS.items():
-            values = missing(wanted, present, kind)
-            if values and not self.stop.said():
+        after_import = AFTER_IMPORT if made_by_import else {}
+        for kind, step in {**after_import, **STEPS}.items():
+            applied = kind in self._applied or kind in after_import
+            values = missing(desired, actual, kind) if applied else {}
+            if values and not self.stop.requested():
                 try:
-                    with explained(f"set {', '.join(values)} of table {self.table}"):
+                    with map_errors(f"set {', '.join(values)} of table {self.table}"):
                         step(target, values)
                 except TransferError as error:
                     failures.append(str(error))
         if failures:
             raise TableError(
-                f"The items are loaded, but not every setting of table {self.table} could be set:\n"
+                f"The items are loaded, but some settings of table {self.table} could not be set:\n"
                 + "\n".join(failures),
-                "Mend the causes and run the same command again: it sets what is missing.",
+                "Fix the causes, then run the same command again: it sets the missing ones.",
             )
         table = describe(self.aws.dynamodb, self.table)
-        return drift(self._wanted_of(table), self._present(table))
+        return drift(self._desired_for(table), self._actual(table))
+
+    def policy_notes(self, table: Table | None, kinds: Collection[str] = POLICIES) -> list[str]:
+        """The export's policies of these kinds as they would be set on `table`, or as they are if there is none yet."""
+        source, desired = self._source(), self.desired.values
+        destination = _identity_of(table) if table else source
+        return [
+            policy_note(
+                kind,
+                rewrite(desired[kind], source, destination),
+                accounts={source.account, destination.account},
+                changes=set(changed_texts(desired[kind], source, destination)),
+                is_applied=kind in self._applied,
+            )
+            for kind in POLICIES
+            if kind in kinds and kind in desired
+        ]
+
+    @property
+    def _applied(self) -> frozenset[str]:
+        """The kinds of settings that are set after the load."""
+        return APPLIED if self.options.with_resource_policy else APPLIED.difference(POLICIES)
 
     def _create(self) -> Table:
-        request = self.request()
+        request = self.request
         announce(f"Creating table {self.table} ({request['BillingMode']}) in {self.aws.region} …")
         if units := warmed_units(request):
             announce(warming_note(units, self.aws.region))
-        with explained(f"create table {self.table}"):
+        with map_errors(f"create table {self.table}"):
             self.aws.dynamodb.create_table(**request)
-        return self._waited(self.table)
+        return self._wait_until_active(self.table)
 
-    def _waited(self, name: str) -> Table:
+    def _wait_until_active(self, name: str) -> Table:
         wait_active(self._target(describe(self.aws.dynamodb, name)))
-        self.stop.check(f"Table {name} is being made; the same command again goes on.")
+        self.stop.explain(
+            f"Table {name} is being created; run the same command again to continue.", saved=False
+        )
+        self.stop.check()
         return describe(self.aws.dynamodb, name)
 
-    def _wanted_of(self, table: Table) -> Form:
-        return wanted_at(self.wanted(), self._source(), _place(table))
+    def _desired_for(self, table: Table) -> TableSpec:
+        return desired_at(self.desired, self._source(), _identity_of(table))
 
-    def _present(self, table: Table) -> Form:
-        return form_of(table.definition, read_settings(self.clients, table))
+    def _actual(self, table: Table) -> TableSpec:
+        return spec_of(table.definition, read_settings(self.clients, table))
 
     def _target(self, table: Table) -> Target:
         return Target(
             clients=self.clients,
-            table=table.name,
+            table=table.address,
+            name=table.name,
             arn=table.arn,
-            billing_mode=self.wanted().values["billing_mode"],
-            stopped=self.stop.said,
+            billing_mode=self.desired.values["billing_mode"],
+            stopped=self.stop.requested,
         )
 
-    def _source(self) -> Place:
-        return Place(self.manifest.source.table_arn, self.manifest.source.account)
-
-    def _announce_policies(self, wanted: Form, table: Table, differing: set[str]) -> None:
-        """Shows every text that changes in the policies, before any of them is set."""
-        for kind in differing.intersection(POLICIES):
-            changes = rewritten(wanted.values.get(kind), self._source(), _place(table))
-            lines = sorted({f"  {before} -> {after}" for before, after in changes})
-            if lines:
-                announce(f"After the load the {kind} is set with these changes:\n" + "\n".join(lines))
+    def _source(self) -> TableIdentity:
+        return TableIdentity(self.manifest.source.table_arn, self.manifest.source.account)
 
 
-def _place(table: Table) -> Place:
-    return Place(table.arn, table.account, table.definition.get("LatestStreamArn", ""))
+def _identity_of(table: Table) -> TableIdentity:
+    return TableIdentity(table.arn, table.account, table.definition.get("LatestStreamArn", ""))
 
 
 def parse_kms_pair(text: str) -> tuple[str, str]:
     """The two keys of SOURCE=DEST."""
     source, equals, destination = text.partition("=")
     if not (source and equals and destination):
-        raise UsageError(f"{text!r} is no pair of keys.", "Write --map-kms SOURCE=DEST.")
+        raise UsageError(f"--map-kms expects SOURCE=DEST, got {text!r}.")
     return source, destination
 
 
-def _report(table: Table, differences: Iterable[Difference], *, made: bool) -> str:
+def _report(table: Table, differences: Iterable[SettingDrift], *, created: bool) -> str:
     lines = [f"  {difference}" for difference in differences]
-    what = f"Table {table.name} is made" if made else f"Table {table.name} exists"
+    what = f"Table {table.name} was created" if created else f"Table {table.name} exists"
     if not lines:
-        return f"{what} and is as in the source."
+        return f"{what} and matches the source."
     return f"{what}. It differs from the source:\n" + "\n".join(lines)

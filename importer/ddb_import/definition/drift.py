@@ -1,4 +1,4 @@
-"""How the destination's table differs from what the export wants of it."""
+"""How the destination's table differs from the exported one."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from typing import Any, Final
 
 import msgspec
 
-from ddb_import.definition.form import Form, kind_of
-from ddb_import.definition.wanted import AWS_KEY
+from ddb_import.definition.desired import AWS_KEY, POLICIES
+from ddb_import.definition.table_spec import TableSpec, kind_of
 
-# Why a setting is not copied, or not changed in a table that exists.
+# Why a setting is not copied, or not changed in an existing table.
 _NOT_COPIED: Final[Mapping[str, str]] = {
-    "key": "the items of the export do not fit",
-    "local_index": "AWS makes local indexes only together with the table",
-    "billing_mode": "left as it is",
-    "capacity": "left as it is",
-    "encryption": "left as it is: the key decides who can read the table",
-    "table_class": "left as it is",
-    "kinesis_destination": "the stream belongs to the source account; enable one of the destination's own",
-    "replica": "replicas of a global table are not copied; add them to the new table",
+    "key": "the exported items do not fit",
+    "local_index": "local indexes can only be created with the table",
+    "billing_mode": "not changed",
+    "capacity": "not changed",
+    "encryption": "not changed: the key determines who can read the table",
+    "table_class": "not changed",
+    "expired_scheduled_action": "not copied: its end has passed",
+    "kinesis_destination": "not copied: the stream belongs to the source account",
+    "replica": "not copied: add replicas to the new table",
 }
-_SHOWN: Final = 100  # characters of a value in the report; the JSON result holds it whole
-_OWN: Final = "the destination's own; left as it is"
+_SHOWN: Final = 100  # characters of a value in the report; the JSON result has the whole value
+_OWN: Final = "not changed: set in the destination only"
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting in which the two sides differ; null is not set. `note` says what becomes of it."""
+class SettingDrift(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting that differs between source and destination; null means not set. `note` says what happens to it."""
 
     setting: str
     source: Any = None
@@ -35,64 +36,68 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
     def __str__(self) -> str:
-        if kind_of(self.setting) == self.setting and self.note.startswith("unknown"):
+        if self.source is None and self.destination is None:
             return f"{self.setting}: {self.note}"
         return f"{self.setting}: source {_short(self.source)}, destination {_short(self.destination)}; {self.note}"
 
 
-def drift(wanted: Form, present: Form, *, applied: frozenset[str] = frozenset()) -> list[Difference]:
-    """Every difference. `applied` are the kinds that will yet be set where the destination has none."""
+def drift(
+    desired: TableSpec, actual: TableSpec, *, applied: frozenset[str] = frozenset()
+) -> list[SettingDrift]:
+    """All differences. `applied` are the kinds that will be set after the load if the destination lacks them."""
     unknown = [
-        Difference(setting=kind, note=f"unknown in the source: {reason}")
-        for kind, reason in wanted.unknown.items()
+        SettingDrift(setting=kind, note=f"not copied: could not be read at export time: {reason}")
+        for kind, reason in desired.unknown.items()
     ] + [
-        Difference(setting=kind, note=f"unknown in the destination: {reason}")
-        for kind, reason in present.unknown.items()
-        if kind not in wanted.unknown and any(kind_of(name) == kind for name in wanted.values)
+        SettingDrift(setting=kind, note=f"could not be read in the destination: {reason}")
+        for kind, reason in actual.unknown.items()
+        if kind not in desired.unknown and any(kind_of(name) == kind for name in desired.values)
     ]
-    names = [*wanted.values, *(name for name in present.values if name not in wanted.values)]
-    known = (name for name in names if kind_of(name) not in wanted.unknown.keys() | present.unknown.keys())
+    names = [*desired.values, *(name for name in actual.values if name not in desired.values)]
+    known = (name for name in names if kind_of(name) not in desired.unknown.keys() | actual.unknown.keys())
     return unknown + [
-        _difference(name, wanted, present, applied)
+        _difference(name, desired, actual, applied)
         for name in known
-        if not _same(name, wanted.values.get(name), present.values.get(name))
+        if not _same(name, desired.values.get(name), actual.values.get(name))
     ]
 
 
-def is_compatible(wanted: Form, present: Form) -> bool:
-    """Whether the export's items fit: the same key attributes, of the same types, in the same roles."""
-    return bool(wanted.values["key"] == present.values["key"])
+def is_compatible(desired: TableSpec, actual: TableSpec) -> bool:
+    """Whether the exported items fit: the same key attributes with the same types and roles."""
+    return bool(desired.values["key"] == actual.values["key"])
 
 
-def missing(wanted: Form, present: Form, kind: str) -> dict[str, Any]:
-    """The settings of a kind that the destination lacks; one that it has otherwise is its own."""
-    if kind in wanted.unknown or kind in present.unknown:
+def missing(desired: TableSpec, actual: TableSpec, kind: str) -> dict[str, Any]:
+    """The settings of a kind that the destination lacks; existing ones with other values are kept."""
+    if kind in desired.unknown or kind in actual.unknown:
         return {}
     return {
         name: value
-        for name, value in wanted.values.items()
-        if kind_of(name) == kind and name not in present.values
+        for name, value in desired.values.items()
+        if kind_of(name) == kind and name not in actual.values
     }
 
 
-def _difference(name: str, wanted: Form, present: Form, applied: frozenset[str]) -> Difference:
-    source, destination = wanted.values.get(name), present.values.get(name)
+def _difference(name: str, desired: TableSpec, actual: TableSpec, applied: frozenset[str]) -> SettingDrift:
+    source, destination = desired.values.get(name), actual.values.get(name)
     if destination is None and kind_of(name) in applied:
         note = "set after the load"
+    elif destination is None and kind_of(name) in POLICIES:
+        note = "not set; --with-resource-policy sets it"
     else:
-        note = _OWN if source is None else _NOT_COPIED.get(kind_of(name), "not as in the source")
-    return Difference(setting=name, source=source, destination=destination, note=note)
+        note = _OWN if source is None else _NOT_COPIED.get(kind_of(name), "differs from the source")
+    return SettingDrift(setting=name, source=source, destination=destination, note=note)
 
 
-def _same(name: str, wanted: Any, present: Any) -> bool:
-    """Equality, but that DescribeTable shows the ARN of a key that was named by its id or alias."""
-    if name == "encryption" and wanted and present:
-        return wanted == AWS_KEY or "alias/" in wanted or str(present).endswith(str(wanted))
-    return bool(wanted == present)
+def _same(name: str, desired: Any, actual: Any) -> bool:
+    """Equality; DescribeTable returns the ARN of a key that was given by its id or alias."""
+    if name == "encryption" and desired and actual:
+        return desired == AWS_KEY or "alias/" in desired or str(actual).endswith(str(desired))
+    return bool(desired == actual)
 
 
 def _short(value: Any) -> str:
     if value is None:
-        return "has none"
+        return "not set"
     text = json.dumps(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,7 +1,7 @@
-"""What is set on the destination's table after the load, kind by kind.
+"""The settings applied to the destination's table after the load, one step for each kind.
 
-Time to live before the load would delete items; a stream would carry the whole load to its readers; autoscaling would
-chase it. Each step sets only what the table lacks, so the same steps again finish what was interrupted.
+Before the load, time to live would delete items, a stream would deliver the whole load to its readers, and autoscaling
+would follow the load. Each step sets only what the table lacks, so running the steps again completes an interrupted run.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from ddb_import.definition.create_request import attribute_definitions, global_index, vector_index
-from ddb_import.definition.wanted import rename_stream
-from ddb_shared.definition import Clients
-from ddb_shared.errors import TableError, explained
+from ddb_import.definition.desired import rename_stream
+from ddb_shared.errors import TableError, map_errors
+from ddb_shared.table.settings import Clients
 
-# AWS takes one change of a table at a time, and point-in-time recovery only a while after the creation.
+# AWS accepts one change of a table at a time, and point-in-time recovery only some time after the creation.
 _BUSY: Final = frozenset(
     {"ResourceInUseException", "LimitExceededException", "ContinuousBackupsUnavailableException"}
 )
@@ -29,10 +29,11 @@ _WAIT_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The table that is completed. `stopped` ends waits early."""
+    """The table to complete; `table` is the TableName of requests. `stopped` ends waits early."""
 
     clients: Clients
     table: str
+    name: str
     arn: str
     billing_mode: str
     stopped: Callable[[], bool]
@@ -48,8 +49,8 @@ Step = Callable[[Target, Mapping[str, Any]], None]
 
 
 def wait_active(target: Target) -> dict[str, Any]:
-    """Waits until the table and its indexes are ACTIVE and returns its description; indexes can take hours."""
-    with explained(f"wait for table {target.table}"):
+    """Waits until the table and its indexes are ACTIVE, and returns its description; indexes can take hours."""
+    with map_errors(f"wait for table {target.table}"):
         while True:
             description: dict[str, Any] = target.dynamodb.describe_table(TableName=target.table)["Table"]
             if _is_active(description) or target.stopped():
@@ -66,8 +67,8 @@ def _is_active(description: Mapping[str, Any]) -> bool:
     )
 
 
-def patiently(target: Target, call: Callable[..., Any], **request: Any) -> None:
-    """Makes a call, again and again while the table is busy with an earlier one."""
+def retry_while_busy(target: Target, call: Callable[..., Any], **request: Any) -> None:
+    """Makes a call, and repeats it while the table is busy with an earlier change."""
     for attempt in range(_BUSY_TRIES):
         try:
             call(**request)
@@ -81,13 +82,13 @@ def patiently(target: Target, call: Callable[..., Any], **request: Any) -> None:
 
 
 def _update(target: Target, **request: Any) -> None:
-    patiently(target, target.dynamodb.update_table, TableName=target.table, **request)
+    retry_while_busy(target, target.dynamodb.update_table, TableName=target.table, **request)
     wait_active(target)
 
 
 def _global_indexes(target: Target, values: Mapping[str, Any]) -> None:
     for name, index in values.items():
-        create = global_index(_rest(name), index, target.billing_mode)
+        create = global_index(_name_of(name), index, target.billing_mode)
         _update(
             target,
             AttributeDefinitions=attribute_definitions([index["key"]]),
@@ -99,7 +100,7 @@ def _vector_indexes(target: Target, values: Mapping[str, Any]) -> None:
     for name, index in values.items():
         types = [{"AttributeName": n, "AttributeType": t} for n, t in index["types"].items()]
         definitions = {"AttributeDefinitions": types} if types else {}
-        _update(target, **definitions, VectorIndexUpdates=[{"Create": vector_index(_rest(name), index)}])
+        _update(target, **definitions, VectorIndexUpdates=[{"Create": vector_index(_name_of(name), index)}])
 
 
 def _stream(target: Target, values: Mapping[str, Any]) -> None:
@@ -108,13 +109,13 @@ def _stream(target: Target, values: Mapping[str, Any]) -> None:
 
 
 def _tags(target: Target, values: Mapping[str, Any]) -> None:
-    tags = [{"Key": _rest(name), "Value": value} for name, value in values.items()]
-    patiently(target, target.dynamodb.tag_resource, ResourceArn=target.arn, Tags=tags)
+    tags = [{"Key": _name_of(name), "Value": value} for name, value in values.items()]
+    retry_while_busy(target, target.dynamodb.tag_resource, ResourceArn=target.arn, Tags=tags)
 
 
 def _backups(target: Target, values: Mapping[str, Any]) -> None:
     for days in values.values():
-        patiently(
+        retry_while_busy(
             target,
             target.dynamodb.update_continuous_backups,
             TableName=target.table,
@@ -127,8 +128,8 @@ def _backups(target: Target, values: Mapping[str, Any]) -> None:
 
 def _insights(target: Target, values: Mapping[str, Any]) -> None:
     for name, mode in values.items():
-        index = {"IndexName": _rest(name)} if _rest(name) else {}
-        patiently(
+        index = {"IndexName": _name_of(name)} if _name_of(name) else {}
+        retry_while_busy(
             target,
             target.dynamodb.update_contributor_insights,
             TableName=target.table,
@@ -143,15 +144,20 @@ def _scaling(operation: str) -> Step:
         call = getattr(target.clients.autoscaling, operation)
         for value in values.values():
             members = {name: member for name, member in value.items() if name != "resource"}
-            resource = f"table/{target.table}{value['resource']}"
-            patiently(target, call, ServiceNamespace="dynamodb", ResourceId=resource, **members)
+            resource = f"table/{target.name}{value['resource']}"
+            retry_while_busy(target, call, ServiceNamespace="dynamodb", ResourceId=resource, **members)
 
     return apply
 
 
+def _table_class(target: Target, values: Mapping[str, Any]) -> None:
+    for table_class in values.values():
+        _update(target, TableClass=table_class)
+
+
 def _time_to_live(target: Target, values: Mapping[str, Any]) -> None:
     for attribute in values.values():
-        patiently(
+        retry_while_busy(
             target,
             target.dynamodb.update_time_to_live,
             TableName=target.table,
@@ -172,14 +178,14 @@ def _stream_policy(target: Target, values: Mapping[str, Any]) -> None:
 
 def _put_policy(target: Target, arn: str, policy: Any) -> None:
     text = msgspec.json.encode(policy).decode()
-    patiently(target, target.dynamodb.put_resource_policy, ResourceArn=arn, Policy=text)
+    retry_while_busy(target, target.dynamodb.put_resource_policy, ResourceArn=arn, Policy=text)
 
 
 def _deletion_protection(target: Target, _: Mapping[str, Any]) -> None:
     _update(target, DeletionProtectionEnabled=True)
 
 
-# In this order: what takes long first, what makes a mistake hard to undo last.
+# In this order: slow changes first, changes that are hard to undo last.
 STEPS: Final[Mapping[str, Step]] = {
     "global_index": _global_indexes,
     "vector_index": _vector_indexes,
@@ -196,7 +202,9 @@ STEPS: Final[Mapping[str, Step]] = {
     "deletion_protection": _deletion_protection,
 }
 APPLIED: Final = frozenset(STEPS)
+# What a table lacks besides that ImportTable has made; of another table, it is the table's own.
+AFTER_IMPORT: Final[Mapping[str, Step]] = {"table_class": _table_class}
 
 
-def _rest(setting: str) -> str:
+def _name_of(setting: str) -> str:
     return setting.partition(":")[2]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import Any
 
 import click
 
-import ddb_shared
-from ddb_import.verify.options import Repair, Source, VerifyOptions
+from ddb_import.verify.options import MAX_DIFFERENCES, Repair, SourceTable, VerifyOptions
 from ddb_import.verify.result import incomplete
-from ddb_import.verify.run import run_verify
-from ddb_shared.bucket import bucket_besides
-from ddb_shared.errors import EXIT_CODES, TransferError, UsageError
-from ddb_shared.options import Capacity, Common, common_options, print_result, run, state_owner_option
+from ddb_shared.command.groups import Command
+from ddb_shared.command.identity import open_session
+from ddb_shared.command.main import run
+from ddb_shared.command.options import Common, common_options, state_owner_option
+from ddb_shared.command.output import print_result
+from ddb_shared.command.values import Capacity, Location
+from ddb_shared.errors import EXIT_CODES, INTERRUPTED, TransferError, UsageError
 from ddb_shared.permissions import Side
-from ddb_shared.start import log_in
+from ddb_shared.runtime.stop import stop_on_signals
+from ddb_shared.storage.bucket import bucket_besides
+from ddb_shared.table.capacity import Cap
 from ddb_shared.times import now_text
-from ddb_shared.workers import stop_on_signals
 
 EPILOG = f"""\
 Examples:
@@ -30,64 +32,116 @@ Examples:
   ddb-verify s3://…/01715685260608-c488b4e1/ Orders --repair --delete-extra
   ddb-verify --tables Orders OrdersCopy --source-profile old-account
 
-{EXIT_CODES}"""
+{EXIT_CODES.replace(INTERRUPTED, "interrupted; a verification keeps no state, the command to run again is printed")}"""
 
 
-@click.command("ddb-verify", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("ddb-verify", cls=Command, epilog=EPILOG)
 @click.argument("export", metavar="[EXPORT]", required=False)
 @click.argument("table", metavar="TABLE", required=False)
 @click.option(
     "--tables", "source_table", metavar="SOURCE", help="Compare this table with TABLE, instead of an export."
 )
-@click.option("--source-region", metavar="REGION", help="Region of the SOURCE table, if another.")
-@click.option("--source-profile", metavar="NAME", help="Profile that reads the SOURCE table, if another.")
+@click.option("--source-region", metavar="REGION", help="Region of the SOURCE table, if different.")
+@click.option("--source-profile", metavar="NAME", help="Profile for the SOURCE table, if different.")
 @click.option(
     "--source-role-arn",
     "source_role_arns",
     multiple=True,
     metavar="ARN",
-    help="Role that reads the SOURCE table.",
+    help="Role to assume for the SOURCE table.",
 )
 @click.option(
     "--max-rcu",
     type=Capacity(),
     metavar="N|N%",
-    help="Read capacity units per second, for each table, or a part of the provisioned ones, such as 50%.",
+    help="Maximum read capacity units per second for each table, or a percentage of the provisioned capacity, such as 50%.",
 )
 @click.option(
     "--sample",
     type=click.FloatRange(0, 100, min_open=True),
     metavar="PERCENT",
-    help="A quick look at a part of the items, which proves nothing and sees no extra items.",
+    help="Compare only a sample of the items: a quick check that does not prove equality and cannot find extra items.",
 )
-@click.option("--repair", is_flag=True, help="Write missing and different items again, after a confirmation.")
-@click.option("--delete-extra", is_flag=True, help="With --repair: delete the items that the export lacks.")
-@click.option("--yes", is_flag=True, help="With --repair: do not ask.")
+@click.option(
+    "--max-differences",
+    type=click.IntRange(1, 1_000_000),
+    default=MAX_DIFFERENCES,
+    show_default=True,
+    metavar="N",
+    help="How many differences to name in the report, and to repair; further ones are counted. Each takes 3 KB of the memory of "
+    "every process.",
+)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Write missing and different items again, after a confirmation, where the table still holds what was reported.",
+)
+@click.option("--delete-extra", is_flag=True, help="With --repair: delete items that are not in the export.")
+@click.option("--yes", is_flag=True, help="With --repair: do not ask for confirmation.")
 @click.option(
     "--max-wcu",
     type=Capacity(),
     metavar="N|N%",
-    help="With --repair: write units per second, or a part of the provisioned ones.",
+    help="With --repair: maximum write units per second, or a percentage of the provisioned capacity.",
 )
 @click.option(
     "--state",
+    type=Location(),
     metavar="URL",
-    help="Keep the report here, in another bucket (s3://…) or a local folder.  [default: beside the import's state; "
-    "with --tables, the current folder]",
+    help="Where to store the report: another bucket (s3://…) or a local folder.  [default: with the import's state; with "
+    "--tables, the current folder]",
 )
 @state_owner_option
-@click.version_option(ddb_shared.__version__)
+@click.version_option(package_name="ddb-transfer")
 @common_options
-def command(common: Common, **given: Any) -> None:
-    """Prove that TABLE holds exactly what EXPORT holds; or with --tables, what the table SOURCE holds.
+def command(
+    *,
+    common: Common,
+    export: str | None,
+    table: str | None,
+    source_table: str | None,
+    source_region: str | None,
+    source_profile: str | None,
+    source_role_arns: tuple[str, ...],
+    max_rcu: Cap | None,
+    sample: float | None,
+    max_differences: int,
+    repair: bool,
+    delete_extra: bool,
+    yes: bool,
+    max_wcu: Cap | None,
+    state: str | None,
+) -> None:
+    """Prove that TABLE contains exactly the items of EXPORT, or with --tables those of the table SOURCE.
 
-    Both sides are read once, in parallel. Where they differ, each item is named in a report, after it was read again
-    consistently. Only the verdict `identical`, exit code 0, is a pass.
+    Both sides are read once, in parallel. Where they differ, a second pass finds which items differ, and a third one finds their
+    keys; each is named in a report, after it was read again consistently. Only the verdict `identical`, exit code 0, is a
+    pass.
     """
-    options = _parse(common, given)
+    source = _source(source_table, source_region, source_profile, source_role_arns)
+    if source is not None:
+        export, table = _second_table(export, table)
+    if table is None:
+        raise UsageError(
+            "EXPORT and TABLE are required, or --tables SOURCE DEST.", "See ddb-verify --help for examples."
+        )
+    options = VerifyOptions(
+        common=common,
+        export=export,
+        table=table,
+        source=source,
+        max_rcu=max_rcu,
+        max_wcu=max_wcu,
+        sample=sample,
+        max_differences=max_differences,
+        state=state,
+        repair=_repair(repair=repair, delete_extra=delete_extra, yes=yes, max_wcu=max_wcu, sample=sample),
+    )
+    from ddb_import.verify.run import run_verify
+
     with stop_on_signals() as stop:
         try:
-            common, aws = log_in(
+            common, aws = open_session(
                 common, Side.DESTINATION, state_bucket=bucket_besides(options.state, options.export)
             )
             options = dataclasses.replace(options, common=common)
@@ -95,7 +149,7 @@ def command(common: Common, **given: Any) -> None:
         except UsageError:
             raise
         except TransferError as error:
-            failed = incomplete(error, options.left, options.table, now_text())
+            failed = incomplete(error, options.source_name, options.table, now_text())
             print_result(failed, failed.text(), as_json=common.as_json)
             raise
     print_result(result, result.text(), as_json=common.as_json)
@@ -103,47 +157,43 @@ def command(common: Common, **given: Any) -> None:
 
 
 def ask(question: str) -> bool:
-    """Puts a question on stderr, since stdout holds the result."""
+    """Asks the user on stderr, since stdout is for the result."""
     return click.confirm(question, err=True)
 
 
-def _parse(common: Common, given: dict[str, Any]) -> VerifyOptions:
-    """The options, if they go together."""
-    repair, source = _repair(given), _source(given)
-    if source is not None and given["table"] is None:
-        given["table"], given["export"] = given["export"], None
-    elif source is not None and given["export"] is not None:
-        raise UsageError("--tables takes two tables.", "Write: ddb-verify --tables SOURCE DEST")
-    if given["table"] is None:
-        raise UsageError(
-            "EXPORT and TABLE are needed, or --tables SOURCE DEST.", "See ddb-verify --help for examples."
-        )
-    return VerifyOptions(common=common, repair=repair, source=source, **given)
+def _second_table(export: str | None, table: str | None) -> tuple[None, str | None]:
+    """With --tables SOURCE, the one argument is the table to compare with."""
+    if table is not None and export is not None:
+        raise UsageError("--tables takes two tables.", "Run: ddb-verify --tables SOURCE DEST")
+    return None, table or export
 
 
-def _repair(given: dict[str, Any]) -> Repair | None:
-    """Takes what concerns a repair out of `given`, but for its rate."""
-    mend, delete_extra, yes = (given.pop(name) for name in ("repair", "delete_extra", "yes"))
-    if not mend:
-        if delete_extra or yes or given["max_wcu"]:
-            raise UsageError(
-                "--delete-extra, --yes and --max-wcu belong to --repair.", "Give --repair as well."
-            )
+def _repair(
+    *, repair: bool, delete_extra: bool, yes: bool, max_wcu: Cap | None, sample: float | None
+) -> Repair | None:
+    """What to repair; raises UsageError if options of --repair are given without it."""
+    if not repair:
+        if delete_extra or yes or max_wcu:
+            raise UsageError("--delete-extra, --yes and --max-wcu require --repair.", "Add --repair.")
         return None
-    if given["sample"] is not None:
-        raise UsageError("--repair needs a report of all items.", "Leave --sample out.")
+    if sample is not None:
+        raise UsageError("--repair needs a comparison of all items.", "Omit --sample.")
     if not yes and not sys.stdin.isatty():
-        raise UsageError("--repair has nobody to ask: there is no terminal.", "Give --yes.")
+        raise UsageError("--repair needs confirmation; no terminal is attached.", "Pass --yes to confirm.")
     return Repair(delete_extra=delete_extra, confirmed=yes)
 
 
-def _source(given: dict[str, Any]) -> Source | None:
-    """Takes what concerns the source table out of `given`."""
-    table = given.pop("source_table")
-    other = {name: given.pop(f"source_{name}") for name in ("region", "profile", "role_arns")}
-    if table is None and any(other.values()):
-        raise UsageError("The --source options belong to --tables.", "Leave them out.")
-    return Source(table=table, **other) if table is not None else None
+def _source(
+    table: str | None, region: str | None, profile: str | None, role_arns: tuple[str, ...]
+) -> SourceTable | None:
+    if table is not None:
+        return SourceTable(table=table, region=region, profile=profile, role_arns=role_arns)
+    if region or profile or role_arns:
+        raise UsageError(
+            "The --source options require --tables.",
+            "Omit them, or compare tables with --tables SOURCE DEST.",
+        )
+    return None
 
 
 def main() -> None:

@@ -1,28 +1,31 @@
-"""What a verification is asked to do."""
+"""The options of a verification."""
 
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from dataclasses import dataclass
+from typing import Final
 
-from ddb_shared.aws import AwsOptions
-from ddb_shared.cap import Cap
-from ddb_shared.options import Common
+from ddb_shared.aws.clients import AwsOptions
+from ddb_shared.command.options import Common
 from ddb_shared.permissions import Side
+from ddb_shared.table.capacity import Cap
+
+# So many show what is wrong, and are repaired in minutes; each takes 3 KB of every worker's memory.
+MAX_DIFFERENCES: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """What to mend after a comparison. `confirmed` is False where somebody has to be asked first."""
+    """What to repair after a comparison. `confirmed` is False if the user must be asked first."""
 
     delete_extra: bool
     confirmed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """A table to compare with, in place of an export, and what is other than for the table that it is compared with."""
+class SourceTable:
+    """A table to compare with instead of an export, and the options of access that differ from those of the other table."""
 
     table: str
     region: str | None = None
@@ -30,61 +33,45 @@ class Source:
     role_arns: tuple[str, ...] = ()
 
     def aws(self, other: AwsOptions) -> AwsOptions:
-        """How to reach it, where the table that it is compared with is reached by `other`."""
-        if self.profile:  # another identity: the roles and the MFA session are the first one's
+        """The options of access to it, given those of the other table."""
+        if self.profile:  # another identity: roles and MFA session belong to the other one
             other = dataclasses.replace(
-                other, profile=self.profile, role_arns=(), mfa_serial=None, mfa_keys=None
+                other, profile=self.profile, role_arns=(), mfa_serial=None, mfa_credentials=None
             )
         return dataclasses.replace(
             other,
             region=self.region or other.region,
             role_arns=self.role_arns or other.role_arns,
             side=Side.SOURCE,
+            caller="",
         )
-
-    @property
-    def arguments(self) -> list[str]:
-        """The options that say so."""
-        arguments = []
-        for name in ("region", "profile"):
-            if value := getattr(self, name):
-                arguments += [f"--source-{name}", value]
-        return arguments + [part for arn in self.role_arns for part in ("--source-role-arn", arn)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOptions:
     """The options of `ddb-verify`, parsed: `export`, or else `source`, is compared with `table`.
 
-    `max_rcu` is over all workers and for each table, `max_wcu` of a repair, `sample` a percentage.
+    `max_rcu` is the cap of all workers for each table, `max_wcu` that of a repair, `sample` a percentage. At most `max_differences`
+    items are named.
     """
 
     common: Common
     table: str
     export: str | None = None
-    source: Source | None = None
+    source: SourceTable | None = None
     max_rcu: Cap | None = None
     max_wcu: Cap | None = None
     sample: float | None = None
+    max_differences: int = MAX_DIFFERENCES
     state: str | None = None
     repair: Repair | None = None
 
     @property
-    def left(self) -> str | None:
-        """What the table is compared with, as it was given."""
+    def source_name(self) -> str | None:
+        """What the table is compared with, as given."""
         return self.source.table if self.source else self.export
 
     @property
     def command(self) -> str:
-        """The command line that verifies the same again, without a repair."""
-        arguments = ["ddb-verify"]
-        if self.source:
-            arguments += ["--tables", self.source.table, self.table, *self.source.arguments]
-        else:
-            arguments += [str(self.export), self.table]
-        arguments += self.common.arguments
-        if self.max_rcu:
-            arguments += ["--max-rcu", str(self.max_rcu)]
-        if self.sample is not None:
-            arguments += ["--sample", f"{self.sample:g}"]
-        return shlex.join([*arguments, "--state", self.state] if self.state else arguments)
+        """The command line that repeats the verification."""
+        return self.common.invocation.line()

@@ -1,112 +1,170 @@
-"""What a verification checks before it reads: that both sides are there, whole, and have the same key."""
+"""The checks of a verification before it reads: both sides exist, are complete, and have the same key."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from ddb_import.apply.state import read_apply
 from ddb_import.preflight import check_shards, check_table, interleave, state_checks
-from ddb_import.state import folder_of
-from ddb_import.verify.confirm import Lookup
-from ddb_import.verify.options import Source, VerifyOptions
-from ddb_import.verify.sides import ExportSide, Side, TableSide, whole_table
-from ddb_shared import manifest as manifests
-from ddb_shared.aws import Aws, AwsOptions
-from ddb_shared.cap import Cap, pace_check, units_at
-from ddb_shared.errors import TableError
-from ddb_shared.preflight import Checks, bucket_checks, check_probe, require
-from ddb_shared.preflight import check_table as check_status
-from ddb_shared.storage import Folder, open_folder
-from ddb_shared.table import Table, describe
+from ddb_import.state import read_plan, state_storage
+from ddb_import.verify.confirm import Lookup, Lookups
+from ddb_import.verify.expiry import Expiry, attribute_of
+from ddb_import.verify.inputs import ExportInput, Input, TableInput, whole_table
+from ddb_import.verify.options import SourceTable, VerifyOptions
+from ddb_shared.aws.clients import Aws
+from ddb_shared.command.plan import read_units
+from ddb_shared.command.preflight import Checks, bucket_checks, check_probe, rate_check, require
+from ddb_shared.command.preflight import check_table as check_status
+from ddb_shared.errors import StateError, TableError
+from ddb_shared.format import changes as log
+from ddb_shared.format import manifest as manifests
+from ddb_shared.format.manifest import Manifest
+from ddb_shared.runtime.events import warn
+from ddb_shared.runtime.runner import SMALL_BYTES
+from ddb_shared.storage.base import Storage
+from ddb_shared.storage.location import open_storage
+from ddb_shared.table.description import Table, describe
+from ddb_shared.table.settings import Clients, read_setting
+
+TIME_TO_LIVE: Final = "time_to_live"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A comparison that may begin. `items` is what the left side should hold, None where nobody knows it."""
+    """A comparison that may begin: of the source, an export or a table, with the table.
 
-    left: Side
-    right: TableSide
-    left_name: str
+    `items` is what the source should hold, None if unknown; `bytes` is its size, which DescribeTable knows of a new table
+    hours later. `source_table` is None where the source is an export, `manifest` where it is a table.
+    """
+
+    source: Input
+    table_input: TableInput
+    source_name: str
+    source_table: Table | None
     table: Table
     items: int | None
-    lookup: Lookup
-    source_lookup: Lookup | None
-    folder: Folder
+    bytes: int
+    lookups: Lookups
+    storage: Storage
+    is_small: bool = False
+    manifest: Manifest | None = None
+
+    @property
+    def scan_units(self) -> float:
+        """Read units of the table that one pass costs."""
+        return read_units(max(self.table.size_bytes, self.bytes), consistent=False)
+
+    @property
+    def source_scan_units(self) -> float:
+        """The same of the source; an export costs none."""
+        return read_units(self.source_table.size_bytes, consistent=False) if self.source_table else 0.0
 
 
 def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
-    """Looks at both sides, and at the place of the report; raises what forbids a comparison."""
+    """Checks both sides and the location of the report; raises TransferError if they cannot be compared."""
     if options.source is not None:
         return _with_source(options, options.source, aws)
-    export = manifests.export_folder(aws.s3, options.export or "")
+    export = manifests.export_storage(aws.s3, options.export or "")
     require(bucket_checks(aws, export))
     manifest = manifests.read(export)
     table = describe(aws.dynamodb, options.table)
-    unproven = check_shards(export, manifest)
+    files = check_shards(export, manifest)
     require(
         {
             "table": lambda: check_table(manifest, table),
-            **_pace_checks(options, table),
+            **_rate_checks(options, table),
             **state_checks(aws, export, manifest, options.state),
         }
     )
-    left = ExportSide(
+    state = state_storage(aws.s3, export, manifest, table, options.state)
+    _check_changes(options, export, state)
+    source = ExportInput(
         aws=options.common.aws,
         bucket=export.bucket,
         prefix=export.prefix,
         shards=tuple(interleave(manifest.shards)),
-        unproven=unproven,
+        unverified=files.unverified,
     )
-    right = whole_table(options.common.aws, table, name_of(table, options.table), options.max_rcu)
+    table_input = whole_table(options.common.aws, table, table.address, options.max_rcu)
     return Comparison(
-        left=left,
-        right=right,
-        left_name=export.url,
+        source=source,
+        table_input=table_input,
+        source_name=export.url,
+        source_table=None,
         table=table,
         items=manifest.items,
-        lookup=_lookup(options.common.aws, table, right.table, options.max_rcu),
-        source_lookup=None,
-        folder=folder_of(aws.s3, export, manifest, table, options.state),
+        bytes=manifest.bytes,
+        lookups=Lookups(
+            table=_lookup(table_input, table),
+            source=None,
+            expiry=Expiry(
+                source=attribute_of(manifest.settings.get(TIME_TO_LIVE)), table=_time_to_live(aws, table)
+            ),
+        ),
+        storage=state,
+        is_small=0 <= manifest.bytes <= SMALL_BYTES and table.size_bytes <= SMALL_BYTES,
+        manifest=manifest,
     )
 
 
-def _with_source(options: VerifyOptions, given: Source, aws: Aws) -> Comparison:
-    """A comparison with another table, whose report lies below --state or the current folder."""
+def _check_changes(options: VerifyOptions, export: Storage, state: Storage) -> None:
+    """Raises StateError where the table has changes that the base does not hold: they would be differences, and a repair would undo them."""
+    if log.read_stream(export) is None:
+        return
+    plan = read_plan(state)
+    if options.repair is not None or (plan is not None and read_apply(state, plan.run).applied):
+        raise StateError(
+            f"The export {export.url} has captured changes, and a comparison with an export is with its base alone.",
+            "Once the writers have stopped and every change is applied, compare both tables: ddb-verify --tables SOURCE DEST.",
+        )
+    warn(f"The export {export.url} has captured changes: the table is compared with its base alone.")
+
+
+def _with_source(options: VerifyOptions, given: SourceTable, aws: Aws) -> Comparison:
+    """A comparison of two tables, whose report is stored below --state or the current folder."""
     source_aws = given.aws(options.common.aws)
-    source, table = describe(Aws(source_aws).dynamodb, given.table), describe(aws.dynamodb, options.table)
+    source_clients = Aws(source_aws)
+    source, table = describe(source_clients.dynamodb, given.table), describe(aws.dynamodb, options.table)
     state = (options.state or ".").rstrip("/")
     require(
         {
             "identity": aws.identity,
             "tables": lambda: _check_tables(source, table),
-            **pace_check(options.max_rcu, source.definition, "Read", whose="source's "),
-            **_pace_checks(options, table),
-            "write and read": lambda: check_probe(open_folder(aws.s3, state)),
+            **rate_check(options.max_rcu, source.definition, "Read", whose="source "),
+            **_rate_checks(options, table),
+            "write and read": lambda: check_probe(open_storage(aws.s3, state)),
         }
     )
-    left = whole_table(source_aws, source, name_of(source, given.table), options.max_rcu)
-    right = whole_table(options.common.aws, table, name_of(table, options.table), options.max_rcu)
+    source_input = whole_table(source_aws, source, source.address, options.max_rcu)
+    table_input = whole_table(options.common.aws, table, table.address, options.max_rcu)
     return Comparison(
-        left=left,
-        right=right,
-        left_name=source.arn,
+        source=source_input,
+        table_input=table_input,
+        source_name=source.arn,
+        source_table=source,
         table=table,
         items=source.item_count or None,
-        lookup=_lookup(options.common.aws, table, right.table, options.max_rcu),
-        source_lookup=_lookup(source_aws, source, left.table, options.max_rcu),
-        folder=open_folder(aws.s3, f"{state}/{table.account}.{table.region}.{table.name}"),
+        bytes=source.size_bytes,
+        lookups=Lookups(
+            table=_lookup(table_input, table),
+            source=_lookup(source_input, source),
+            expiry=Expiry(source=_time_to_live(source_clients, source), table=_time_to_live(aws, table)),
+        ),
+        storage=open_storage(aws.s3, f"{state}/{table.account}.{table.region}.{table.name}"),
     )
 
 
-def _pace_checks(options: VerifyOptions, table: Table) -> Checks:
-    """Those of the reads, and of a repair."""
+def _rate_checks(options: VerifyOptions, table: Table) -> Checks:
+    """The rate checks for reading, and for a repair."""
     return {
-        **pace_check(options.max_rcu, table.definition, "Read"),
-        **pace_check(options.max_wcu, table.definition, "Write"),
+        **rate_check(options.max_rcu, table.definition, "Read"),
+        **rate_check(options.max_wcu, table.definition, "Write"),
     }
 
 
 def _check_tables(source: Table, table: Table) -> str:
-    """Both can be read, and have the same key."""
+    """Both tables can be read and have the same key."""
     if source.key != table.key:
         raise TableError(
             f"The tables have different key schemas: {source.describe_key()} in {source.arn}, "
@@ -116,11 +174,15 @@ def _check_tables(source: Table, table: Table) -> str:
     return f"{check_status(source)}; {check_status(table)}"
 
 
-def name_of(table: Table, given: str) -> str:
-    """How requests name the table: by its ARN where that was given, since it may be another account's."""
-    return table.arn if given.startswith("arn:") else table.name
+def _time_to_live(aws: Aws, table: Table) -> str:
+    """The table's time-to-live attribute; "" where it has none, or where it may not be read."""
+    setting = read_setting(Clients(aws.dynamodb, None), table, TIME_TO_LIVE)
+    if setting.unknown:
+        warn(
+            f"The time to live of {table.arn} is unknown, so expired items count as missing: {setting.unknown}"
+        )
+    return attribute_of(setting)
 
 
-def _lookup(aws: AwsOptions, table: Table, name: str, max_rcu: Cap | None) -> Lookup:
-    units = units_at(max_rcu, table.definition, "Read")
-    return Lookup(aws=aws, table=name, key_names=table.key_names, max_rcu=units)
+def _lookup(input_: TableInput, table: Table) -> Lookup:
+    return Lookup(aws=input_.aws, table=input_.table, key_names=table.key_names, max_rcu=input_.max_rcu)

@@ -1,4 +1,4 @@
-"""What a verification found, as JSON and as the text that goes into a migration's ticket."""
+"""The result of a verification, as JSON and as text for the ticket of a migration."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import enum
 
 import msgspec
 
+from ddb_import.verify.representation import Representation
 from ddb_shared.errors import EXIT_DIFFERENT, EXIT_FAILED, TransferError
 
 
 class Verdict(enum.StrEnum):
-    """The outcome. Only `identical` is a pass; `incomplete` is a check that could not run to its end."""
+    """The verdict. Only `identical` is a pass; `incomplete` means that the comparison could not be completed."""
 
     IDENTICAL = "identical"
     DIFFERENT = "different"
@@ -20,13 +21,31 @@ class Verdict(enum.StrEnum):
 _EXIT_CODES = {Verdict.IDENTICAL: 0, Verdict.DIFFERENT: EXIT_DIFFERENT, Verdict.INCOMPLETE: EXIT_FAILED}
 
 
-class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `ddb-verify --json` prints; what is unknown is null.
+class BeforeRepair(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found before a repair: members as of VerifyResult."""
 
-    `export` is the export's location, or the source table's ARN with --tables, and `items_export` its items. `missing`,
-    `extra` and `different` are as found, before a repair; the verdict is as of its end. `settled` are items that differed
-    in the scan and were equal, or gone on both sides, when read again with ConsistentRead. The digests are of the buckets'
-    counts and sums: of raw bytes where these are equal, of canonical items elsewhere.
+    verdict: Verdict
+    items_table: int | None
+    missing: int | None
+    extra: int | None
+    different: int | None
+    expired: int | None
+    digest_table: str | None
+
+
+class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The `--json` output of `ddb-verify`; null means unknown.
+
+    `export` is the export's location, or the source table's ARN with --tables, and `items_export` its items.
+
+    `verdict`, `items_table`, `missing`, `extra`, `different` and `expired` are of the table as it is now: after a repair, whose
+    items were read again. What was found before it is in `before`. `expired` items are on one side only, and time to live deletes
+    them. `unnamed` of all these are not in the report: they are counted as the passes found them, and were not read again; null
+    where there may be any number of them. `estimated` counts are projected from a part of the key space.
+
+    `settled` are items that differed in the passes and were equal, or gone on both sides, when read again with ConsistentRead.
+    The digests are of the buckets' counts and sums: of the items' `representation` where these are equal, of canonical items
+    elsewhere.
     """
 
     verdict: Verdict
@@ -39,18 +58,27 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     missing: int | None = None
     extra: int | None = None
     different: int | None = None
+    expired: int | None = None
+    unnamed: int | None = None
+    estimated: bool = False
     settled: int = 0
     report: str | None = None
     digest_export: str | None = None
     digest_table: str | None = None
+    representation: Representation | None = None
     canonical_buckets: int | None = None
     sample_percent: float | None = None
+    before: BeforeRepair | None = None
     repaired: int = 0
     deleted: int = 0
+    changed_since: int = 0
+    refused: int = 0
     refusals: list[str] = []
+    unrepaired: str | None = None
     begun_at: str | None = None
     verified_at: str
     seconds: float = 0.0
+    passes: int = 0
     consumed_rcu: float = 0.0
     throttled: int = 0
     throttle_reasons: dict[str, int] = {}
@@ -61,43 +89,78 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
         """0, 4 or 1."""
         return _EXIT_CODES[self.verdict]
 
+    def found(self) -> BeforeRepair:
+        """What stays true of the table once it is repaired: that it was so before."""
+        return BeforeRepair(
+            verdict=self.verdict,
+            items_table=self.items_table,
+            missing=self.missing,
+            extra=self.extra,
+            different=self.different,
+            expired=self.expired,
+            digest_table=self.digest_table,
+        )
+
     def text(self) -> str:
-        """The result for people."""
+        """The result as text."""
         lines = [self._headline()]
-        if self.verdict is Verdict.INCOMPLETE:
+        if self.begun_at is None:  # nothing was compared
             return "\n".join([*lines, f"  reason     {self.reason}"])
         lines += [
             f"  export     {self.export}: {_side(self.items_export, self.digest_export)}",
             f"  table      {self.table}: {_side(self.items_table, self.digest_table)}",
             f"  where      account {self.account}, region {self.region}",
             f"  when       {self.begun_at} to {self.verified_at}, {self.seconds:,.1f} s",
-            f"  cost       {self.consumed_rcu:,.1f} RCU, {self.throttled:,} times throttled",
-            f"  found      {_count(self.missing)} missing, {_count(self.extra)} extra, {_count(self.different)} different"
-            + (f"; {self.settled:,} settled when read again" if self.settled else ""),
+            f"  cost       passes: {self.passes}, {self.consumed_rcu:,.1f} RCU, {self.throttled:,} times throttled",
         ]
-        if self.repaired or self.deleted or self.refusals:
-            lines.append(
-                f"  repaired   {self.repaired:,} written, {self.deleted:,} deleted, {len(self.refusals):,} refused"
-            )
-        lines += [f"  refused    {refusal}" for refusal in self.refusals[:3]]
-        if self.report:
-            lines.append(f"  report     {self.report}")
+        if self.before is not None:
+            lines += [
+                f"  before     {self.before.verdict.upper()}: {_found(self.before)}",
+                f"  repaired   {self.repaired:,} written, {self.deleted:,} deleted",
+                f"  unrepaired {self.changed_since:,} changed since they were compared, {self.refused:,} refused",
+                f"  after      {self.verdict.upper()}: {_found(self)}; the items of the report were read again",
+                *(f"  refused    {refusal}" for refusal in self.refusals[:3]),
+            ]
+        else:
+            lines.append(f"  found      {_found(self)}{self._settled()}")
+        lines += self._unnamed()
+        lines += [f"  reason     {self.reason}"] if self.reason else []
+        lines += [f"  report     {self.report}"] if self.report else []
+        lines += [f"  rest       {self.unrepaired}"] if self.unrepaired else []
         return "\n".join(lines)
 
     def _headline(self) -> str:
         if self.sample_percent is None or self.verdict is Verdict.INCOMPLETE:
             return f"Verdict: {self.verdict.upper()}"
         return (
-            f"Verdict of a SAMPLE of {self.sample_percent:g}%, which is no proof: {self.verdict.upper()} so far as it was "
-            "read; a sample cannot see extra items"
+            f"Verdict of a SAMPLE of {self.sample_percent:g}%, which does not prove equality and cannot find extra items: "
+            f"{self.verdict.upper()}"
         )
+
+    def _settled(self) -> str:
+        return f"; {self.settled:,} equal when read again" if self.settled else ""
+
+    def _unnamed(self) -> list[str]:
+        estimated = "estimated, " if self.estimated else ""
+        if self.unnamed:
+            return [
+                f"  unnamed    {estimated}{self.unnamed:,} of these are not in the report (limits: --max-differences, 256 MiB)"
+            ]
+        if self.unnamed is None and self.sample_percent is None:
+            return [f"  unnamed    {estimated}there are more differences than those that the report names"]
+        return []
 
 
 def incomplete(error: TransferError, export: str | None, table: str, now: str) -> VerifyResult:
-    """The result of a check that could not run to its end."""
+    """The result of a comparison that could not be completed."""
     return VerifyResult(
         verdict=Verdict.INCOMPLETE, export=export, table=table, verified_at=now, reason=error.message
     )
+
+
+def _found(counts: VerifyResult | BeforeRepair) -> str:
+    expired = f", {counts.expired:,} expired" if counts.expired else ""
+    return f"{_count(counts.missing)} missing, {_count(counts.extra)} extra, {_count(counts.different)} different{expired}"
 
 
 def _side(items: int | None, digest: str | None) -> str:

@@ -1,7 +1,7 @@
-"""One verification, from the first look at both sides to the verdict.
+"""One verification, from the checks to the verdict.
 
-A verification keeps no state: its first step is one pass that ends in sums, and a bucket's sum is complete only with the
-last item read, so there is nothing that a resumed run could trust without reading it again. It is simply run again.
+A verification saves no state: its first step is one pass whose sums are complete only with the last item read, so a resumed
+run would have to read everything again. It is simply run again.
 """
 
 from __future__ import annotations
@@ -9,220 +9,289 @@ from __future__ import annotations
 import datetime as dt
 import random
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol, Self, TypeVar
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from ddb_import.verify.confirm import ConfirmTask, confirm
-from ddb_import.verify.digests import Digests, DigestTask, Form, digest
-from ddb_import.verify.match import SLICE_BYTES, Found, MatchTask, collect, pair, slices, sums_of
+import msgspec
+
+from ddb_import.preflight import holds_items
+from ddb_import.proof import record_proof
+from ddb_import.verify.first_look import FirstLook
 from ddb_import.verify.options import VerifyOptions
+from ddb_import.verify.outcome import Outcome, after_repair, count_failing, limit_kinds, with_unnamed
+from ddb_import.verify.page import publish_page, show_differences
+from ddb_import.verify.passes import Passes
 from ddb_import.verify.prepare import Comparison, prepare
+from ddb_import.verify.refine_pass import kinds_of
 from ddb_import.verify.repair import Repaired, RepairTask, repair
-from ddb_import.verify.report import Kind, Report
+from ddb_import.verify.report import DifferenceKind, ItemDifference, Obstacle, Report
 from ddb_import.verify.result import Verdict, VerifyResult
-from ddb_import.verify.sample import Sampled, SampleTask, sample, thin
-from ddb_import.verify.sides import Cost, Side
-from ddb_shared.aws import Aws
-from ddb_shared.cap import units_at
-from ddb_shared.digest import Sums
-from ddb_shared.plan import read_units, seconds_for
-from ddb_shared.progress import Meter, announce, display
-from ddb_shared.start import outlived
-from ddb_shared.throttle import workers_at
+from ddb_import.verify.sample import subsample
+from ddb_shared.aws.clients import Aws
+from ddb_shared.command.identity import expiry_warnings
+from ddb_shared.command.plan import seconds_for
+from ddb_shared.format import manifest as manifests
+from ddb_shared.format.manifest import Manifest
+from ddb_shared.runtime.display import display
+from ddb_shared.runtime.events import announce, warn
+from ddb_shared.runtime.progress import Progress
+from ddb_shared.runtime.runner import Serial
+from ddb_shared.runtime.stop import Stop
+from ddb_shared.table.capacity import units_at
 from ddb_shared.times import now_text
-from ddb_shared.workers import Serial, Stop, Work
 
-Task = TypeVar("Task")
 Confirm = Callable[[str], bool]
 
-
-class _Adds(Protocol):
-    def add(self, other: Self, /) -> None: ...
-
-
-Part = TypeVar("Part", bound=_Adds)
+# A table that lacks so many items in a row, of all over the source, is not worth a pass.
+MIN_LOOK: Final = 20
+_ABSENT: Final = (DifferenceKind.MISSING, DifferenceKind.EXPIRED)
 
 
 def run_verify(
     options: VerifyOptions, aws: Aws, stop: Stop, *, ask: Confirm = lambda _: False
 ) -> VerifyResult:
-    """Compares both sides, names the differences, and mends them where that was asked for.
+    """Compares both sides, reports the differences, and repairs them if requested.
 
-    `ask` puts a question to the user. Raises TransferError where the check could not run to its end.
+    `ask` asks the user for confirmation. Raises TransferError if the comparison could not be completed.
     """
-    work = prepare(options, aws)
-    verification = _Verification(options, work, stop)
+    stop.explain(f"A verification cannot be resumed. Run it again with:\n  {options.command}", saved=False)
+    comparison = prepare(options, aws)
+    verification = _Verification(options, comparison, aws, stop)
     if options.sample is not None:
-        return verification.sample(options.sample)
-    units = read_units(work.table.size_bytes, consistent=False)
-    seconds = seconds_for(units, work.right.max_rcu, work.table, kind="Read")
-    for warning in outlived(aws, seconds, resumable=False):
-        announce(warning)
-    return verification.whole(ask)
+        return verification.reported(verification.sample(options.sample))
+    seconds = seconds_for(
+        comparison.scan_units, comparison.table_input.max_rcu, comparison.table, kind="Read"
+    )
+    for warning in expiry_warnings(aws, seconds, resumable=False):
+        warn(warning)
+    result = verification.reported(verification.whole(ask))
+    if result.verdict is Verdict.IDENTICAL and comparison.manifest:
+        _record_proof(options, comparison, comparison.manifest, result, aws)
+    return result
+
+
+def _record_proof(
+    options: VerifyOptions, comparison: Comparison, manifest: Manifest, result: VerifyResult, aws: Aws
+) -> None:
+    """Stores that the table was equal to the export, which a rollback asks for."""
+    record_proof(
+        comparison.storage,
+        manifests.export_storage(aws.s3, options.export or ""),
+        manifest,
+        comparison.table,
+        times=(result.begun_at or result.verified_at, result.verified_at),
+        log_number=None,  # the base alone is compared
+    )
 
 
 class _Verification:
-    def __init__(self, options: VerifyOptions, work: Comparison, stop: Stop) -> None:
+    def __init__(self, options: VerifyOptions, comparison: Comparison, aws: Aws, stop: Stop) -> None:
         self._options = options
-        self._work = work
+        self._comparison = comparison
+        self._aws = aws
         self._stop = stop
-        self._cost = Cost()
-        self._began = time.monotonic()
+        self._passes = Passes(options, comparison, stop)
+        self._started_at = time.monotonic()
         self._begun_at = now_text()
-        self._report = Report(work.folder, dt.datetime.now(dt.UTC))
+        self._report = Report(comparison.storage, dt.datetime.now(dt.UTC))
+        self._failing = 0
 
     def whole(self, ask: Confirm) -> VerifyResult:
-        """Every item of both sides."""
-        digests = self._digest("verify", Form.RAW, None)
-        left, right = digests.left.sums, digests.right.sums
-        items = left.items, right.items
-        raw_differing = differing = left.differing(right)
-        parts = list(slices(differing, digests, SLICE_BYTES))
-        if len(parts) > 1:
-            canonical = self._digest("verify canonically", Form.CANONICAL, frozenset(differing))
-            left.replace(canonical.left.sums, differing)
-            right.replace(canonical.right.sums, differing)
-            differing = left.differing(right)
-            parts = list(slices(differing, digests, SLICE_BYTES))
-        candidates = sum(self._name(part, left, right) for part in parts)
-        repaired = self._repair(ask)
-        found = self._report.counts
-        clean = not found.total() if repaired is None else not repaired.left
-        return self._result(
-            Verdict.IDENTICAL if clean else Verdict.DIFFERENT,
-            items_export=items[0],
-            items_table=items[1],
-            missing=found[Kind.MISSING],
-            extra=found[Kind.EXTRA],
-            different=found[Kind.DIFFERENT],
-            settled=candidates - found.total(),
-            digest_export=left.digest(),
-            digest_table=right.digest(),
-            canonical_buckets=len(raw_differing),
-            repaired=repaired.written if repaired else 0,
-            deleted=repaired.deleted if repaired else 0,
-            refusals=repaired.refusals if repaired else [],
+        """Compares all items of both sides."""
+        seen = self._passes.look()
+        if self._is_another_table(seen):
+            return self._another_table(seen)
+        announce(
+            f"Comparing {self._comparison.source_name} with {self._comparison.table.arn}: one pass if they are equal, at most "
+            f"three if not. At most {self._options.max_differences:,} differences are named (--max-differences)."
         )
+        digests = self._passes.digest(seen.representation)
+        items_source, items_table = digests.source.items, digests.table.items
+        buckets = digests.source.differing(digests.table)
+        outcome = Outcome()
+        if buckets:
+            refined = self._passes.refine(seen.representation, buckets)
+            for sums, canonical in ((digests.source, refined.source), (digests.table, refined.table)):
+                sums.clear(buckets)
+                sums.merge(canonical)
+            decoded = refined.uncommon.decode()
+            outcome = self._name(kinds_of(decoded.items), decoded.share, seen)
+        result = self._result(
+            outcome,
+            items_export=items_source,
+            items_table=items_table,
+            digest_export=digests.source.digest(),
+            digest_table=digests.table.digest(),
+            representation=seen.representation,
+            canonical_buckets=len(buckets),
+        )
+        return self._repair(result, outcome, ask)
 
     def sample(self, percent: float) -> VerifyResult:
-        """Some items of the left side."""
-        work = self._work
-        side, buckets = thin(work.left, percent, random.Random())
-        tasks = [
-            SampleTask(
-                side=part,
-                key=work.table.key,
-                buckets=buckets,
-                table=work.lookup,
-                source=work.source_lookup,
-            )
-            for part in self._deal(side)
-        ]
-        found = self._sum("verify a sample", None, sample, tasks, Sampled())
-        self._cost.add(found.cost)
-        self._report.add(found.differences)
-        return self._result(
-            Verdict.DIFFERENT if found.missing or found.different else Verdict.IDENTICAL,
+        """Some items of the source."""
+        input_, share = subsample(self._comparison.source, percent, random.Random())
+        found = self._passes.sample(input_, share)
+        self._add(found.differences)
+        outcome = Outcome(
+            counts=found.counts,
+            unnamed=found.counts.total() - len(found.differences),
+            failing=self._failing,
+        )
+        result = self._result(
+            outcome,
             sample_percent=percent,
             items_export=found.items,
-            items_table=found.items - found.missing,
-            missing=found.missing,
-            different=found.different,
+            items_table=found.items - sum(found.counts[kind] for kind in _ABSENT),
+            extra=None,
+        )
+        if not found.items:
+            reason = "The sample holds no item, so nothing was compared: give a larger --sample."
+            return msgspec.structs.replace(result, verdict=Verdict.INCOMPLETE, reason=reason)
+        return result
+
+    def reported(self, result: VerifyResult) -> VerifyResult:
+        """The result, once its first differences are shown and its page is written."""
+        show_differences(self._report.first, result)
+        publish_page(
+            self._aws,
+            self._comparison,
+            self._options,
+            result=result,
+            report=self._report,
+            passes=self._passes.progress,
+        )
+        return result
+
+    def _is_another_table(self, seen: FirstLook) -> bool:
+        """Whether a pass over all items would only find that they are missing, more of them than are named."""
+        items = self._comparison.items
+        missing = sum(one.kind is DifferenceKind.MISSING for one in seen.differences)
+        many = items is None or items > self._options.max_differences
+        return many and seen.items >= MIN_LOOK and missing == seen.items
+
+    def _another_table(self, seen: FirstLook) -> VerifyResult:
+        """The result without a pass. Of an empty table everything is missing; else there is no telling what is."""
+        self._add(seen.differences)
+        items, empty = self._comparison.items, holds_items(self._aws, self._comparison.table) is False
+        missing = seen.items if items is None else items
+        outcome = Outcome(
+            counts=Counter({DifferenceKind.MISSING: missing}),
+            unnamed=missing - seen.items if empty and items is not None else None,
+            estimated=not empty,
+            failing=self._failing,
+        )
+        what = "the table is empty" if empty else "this is another table, or little was loaded into it"
+        reason = (
+            f"None of {seen.items:,} items of the source, chosen from all of it, is in the table: {what}. No pass was made, "
+            "and nothing was repaired; ddb-import loads a table."
+        )
+        return self._result(
+            outcome,
+            items_export=items,
+            items_table=0 if empty else None,
+            extra=0 if empty else None,
+            different=0 if empty else None,
+            reason=reason,
         )
 
-    def _digest(self, action: str, form: Form, buckets: frozenset[int] | None) -> Digests:
-        work = self._work
-        pairs = zip(self._deal(work.left), self._deal(work.right), strict=True)
-        tasks = [DigestTask(sides=sides, key=work.table.key, form=form, buckets=buckets) for sides in pairs]
-        digests = self._sum(action, self._expected, digest, tasks, Digests())
-        self._cost.add(digests.cost)
-        return digests
+    def _name(self, kinds: Mapping[bytes, DifferenceKind], share: float, seen: FirstLook) -> Outcome:
+        """Names the items that differ, if any do, up to the limit."""
+        chosen = limit_kinds(kinds, self._options.max_differences)
+        named: set[bytes] = set(chosen)
+        if chosen:
+            found = self._passes.name(chosen)
+            named -= found.left_out
+            for differences in self._passes.confirm(found.candidates):
+                self._add(differences)
+        elif not share:  # nothing can be told apart, but these differ
+            self._add(seen.differences)
+        counts = self._report.counts
+        outcome = Outcome(
+            counts=Counter(counts),
+            settled=max(len(named) - counts.total(), 0),
+            failing=self._failing,
+        )
+        return with_unnamed(outcome, kinds, named, share)
 
-    def _name(self, buckets: Sequence[int], left: Sums, right: Sums) -> int:
-        """Names the differences of a slice in the report; returns how many items might have differed."""
-        work = self._work
-        pairs = zip(self._deal(work.left), self._deal(work.right), strict=True)
-        tasks = [MatchTask(sides=sides, key=work.table.key, buckets=frozenset(buckets)) for sides in pairs]
-        found = self._sum("name the differences", self._expected, collect, tasks, Found())
-        self._cost.add(found.cost)
-        left.replace(sums_of(found.left), buckets)
-        right.replace(sums_of(found.right), buckets)
-        candidates = pair(found, work.table.key_names)
-        task = ConfirmTask(table=work.lookup, source=work.source_lookup, candidates=candidates)
-        confirmed = Serial().run(confirm, [task], lambda _: None, self._stop)[0]
-        self._check()
-        self._cost.add(confirmed.cost)
-        self._report.add(confirmed.differences)
-        return len(candidates)
+    def _add(self, differences: list[ItemDifference]) -> None:
+        """Adds differences to the report."""
+        self._report.add(differences)
+        self._failing += count_failing(differences, self._comparison.lookups.expiry)
 
-    def _repair(self, ask: Confirm) -> Repaired | None:
-        """Mends what the report names, if that was asked for and is confirmed."""
-        wanted, found = self._options.repair, self._report.counts
-        if wanted is None or not found.total() or not (wanted.confirmed or ask(self._question())):
-            return None
+    def _repair(self, result: VerifyResult, outcome: Outcome, ask: Confirm) -> VerifyResult:
+        """The result after a repair, if that was asked for and is confirmed."""
+        requested, named = self._options.repair, self._report.counts
+        repairable = named.total() - named[DifferenceKind.EXPIRED]
+        if requested is None or not repairable or not (requested.confirmed or ask(self._question())):
+            return result
         repaired = Repaired()
-        meter = Meter("repair", found.total())
-        with display(self._options.common.progress, meter) as on_tick:
+        with display(self._options.common.progress, Progress("repair", named.total())) as on_event:
             for differences in self._report.parts():
                 task = RepairTask(
-                    table=self._work.lookup,
-                    source=self._work.source_lookup,
+                    lookups=self._comparison.lookups,
                     differences=differences,
-                    delete_extra=wanted.delete_extra,
-                    max_wcu=units_at(self._options.max_wcu, self._work.table.definition, "Write"),
+                    delete_extra=requested.delete_extra,
+                    max_wcu=units_at(self._options.max_wcu, self._comparison.table.definition, "Write"),
                 )
-                repaired.add(Serial().run(repair, [task], on_tick, self._stop)[0])
-                self._check()
-        self._cost.add(repaired.cost)
-        return repaired
+                part = Serial().run(repair, [task], on_event, self._stop)[0]
+                self._stop.check()
+                self._report.add_unrepaired(part.unrepaired)
+                repaired.add(part)
+        self._passes.cost.add(repaired.cost)
+        after = after_repair(outcome, repaired.remaining, named, repaired.failing)
+        return self._repaired_result(result, after, repaired)
+
+    def _repaired_result(self, before: VerifyResult, after: Outcome, repaired: Repaired) -> VerifyResult:
+        """The table as it is now, and apart from that as it was found."""
+        assert before.items_table is not None  # noqa: S101 - a whole verification has counted them
+        added = (before.missing or 0) - after.counts[DifferenceKind.MISSING]
+        removed = (before.extra or 0) - after.counts[DifferenceKind.EXTRA]
+        return self._result(
+            after,
+            items_export=before.items_export,
+            items_table=before.items_table + added - removed,
+            digest_export=before.digest_export,
+            representation=before.representation,
+            canonical_buckets=before.canonical_buckets,
+            before=before.found(),
+            repaired=repaired.written,
+            deleted=repaired.deleted,
+            changed_since=repaired.obstacles[Obstacle.CHANGED],
+            refused=repaired.obstacles[Obstacle.REFUSED],
+            refusals=repaired.refusals,
+            unrepaired=self._report.unrepaired_url,
+        )
 
     def _question(self) -> str:
-        found, wanted = self._report.counts, self._options.repair
-        extra = f", delete {found[Kind.EXTRA]:,} extra" if wanted and wanted.delete_extra else ""
+        found, requested = self._report.counts, self._options.repair
+        extra = (
+            f", delete {found[DifferenceKind.EXTRA]:,} extra" if requested and requested.delete_extra else ""
+        )
         return (
-            f"The differences are named in {self._report.url}\nIn table {self._work.table.arn}: write "
-            f"{found[Kind.MISSING]:,} missing and {found[Kind.DIFFERENT]:,} different items again{extra}?"
+            f"The differences are named in {self._report.url}\nIn table {self._comparison.table.arn}: write "
+            f"{found[DifferenceKind.MISSING]:,} missing and {found[DifferenceKind.DIFFERENT]:,} different items again{extra}?"
         )
 
-    @property
-    def _expected(self) -> int | None:
-        """Items that one pass over both sides reads."""
-        return None if self._work.items is None else 2 * self._work.items
-
-    def _deal(self, side: Side) -> Sequence[Side]:
-        return side.deal(workers_at(self._work.right.max_rcu, self._options.common.processes))
-
-    def _sum(
-        self, action: str, total: int | None, work: Work[Task, Part], tasks: Sequence[Task], whole: Part
-    ) -> Part:
-        """Runs tasks in parallel and adds their results to `whole`."""
-        common = self._options.common
-        with display(common.progress, Meter(action, total)) as on_tick:
-            results = common.runner().run(work, tasks, on_tick, self._stop)
-        self._check()
-        for result in results:
-            whole.add(result)
-        return whole
-
-    def _check(self) -> None:
-        self._stop.check(
-            f"A verification is one pass and keeps no state. Run it again with:\n  {self._options.command}"
-        )
-
-    def _result(self, verdict: Verdict, **found: object) -> VerifyResult:
-        work, cost = self._work, self._cost
-        return VerifyResult(
-            verdict=verdict,
-            export=work.left_name,
-            table=work.table.arn,
-            account=work.table.account,
-            region=work.table.region,
-            report=self._report.url,
-            begun_at=self._begun_at,
-            verified_at=now_text(),
-            seconds=round(time.monotonic() - self._began, 3),
-            consumed_rcu=round(cost.consumed_rcu, 1),
-            throttled=cost.throttled.total(),
-            throttle_reasons=dict(cost.throttled),
-            **found,  # type: ignore[arg-type] # the fields of VerifyResult by name
-        )
+    def _result(self, outcome: Outcome, **found: object) -> VerifyResult:
+        comparison, cost = self._comparison, self._passes.cost
+        members: dict[str, object] = {
+            "verdict": outcome.verdict,
+            "export": comparison.source_name,
+            "table": comparison.table.arn,
+            "account": comparison.table.account,
+            "region": comparison.table.region,
+            **{kind.value: outcome.counts[kind] for kind in DifferenceKind},
+            "unnamed": outcome.unnamed,
+            "estimated": outcome.estimated,
+            "settled": outcome.settled,
+            "report": self._report.url,
+            "begun_at": self._begun_at,
+            "verified_at": now_text(),
+            "seconds": round(time.monotonic() - self._started_at, 3),
+            "passes": self._passes.count,
+            "consumed_rcu": round(cost.consumed_rcu, 1),
+            "throttled": cost.throttled.total(),
+            "throttle_reasons": dict(cost.throttled),
+        }
+        return VerifyResult(**(members | found))  # type: ignore[arg-type] # the fields of VerifyResult by name

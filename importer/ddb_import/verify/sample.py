@@ -1,79 +1,90 @@
-"""A quick look: some items of the export, or of the source table, are read one by one from the table.
+"""A quick check: a sample of the items of the export, or of the source table, is read from the table by key.
 
-It reads whole shards (or scan segments) chosen at random, at least LEAST_PARTS of them, and of each as many items as make
-up the percentage, chosen by the hash of their keys. It finds missing and different items, and can't find extra ones.
+It reads randomly chosen shards or scan segments, at least MIN_PARTS, and selects items in them by the hash of their keys
+to make up the percentage. It finds missing and different items, and cannot find extra ones.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ddb_import.verify.confirm import BATCH_KEYS, Lookup, open_confirmer
-from ddb_import.verify.digests import THREADS
-from ddb_import.verify.match import candidate_of
-from ddb_import.verify.report import Difference, Kind
-from ddb_import.verify.sides import Cost, ExportSide, Side, TableSide, read_sides
-from ddb_shared.digest import BUCKETS, Bucketer, Item
-from ddb_shared.loop import run_loop
-from ddb_shared.table import KeyAttribute
-from ddb_shared.workers import Channel
+from ddb_import.verify.confirm import BATCH_KEYS, Lookups, candidate_of, open_confirmer
+from ddb_import.verify.inputs import THREADS, Cost, ExportInput, Input, TableInput, read_inputs
+from ddb_import.verify.keys import KeyHasher
+from ddb_import.verify.records import Item
+from ddb_import.verify.report import DifferenceKind, ItemDifference
+from ddb_shared.runtime.loop import run_loop
+from ddb_shared.runtime.runner import Channel
+from ddb_shared.table.description import KeyAttribute
 
-# Fewer would look at too few places of the key space; more would read much to drop most of it.
-LEAST_PARTS: Final = 64
-# So many named differences of one worker show what is wrong; the rest are counted.
-MOST_NAMED: Final = 10_000
+# Fewer would cover too little of the key space; more would read many items only to discard them.
+MIN_PARTS: Final = 64
+# Of differences, with both of their items.
+MAX_BYTES: Final = 128 * 1024 * 1024
+# Items are taken by the first four bytes of their keys' hashes.
+_HASHES: Final = 1 << 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleTask:
-    """One worker's share of a sample: items in the first `buckets` buckets of what `side` reads."""
+    """One worker's share of a sample: of the items that `input_` reads, those of `share` (0 to 1) of all hashes of keys.
 
-    side: Side
+    At most `max_differences` of them are named.
+    """
+
+    input_: Input
     key: tuple[KeyAttribute, ...]
-    buckets: int
-    table: Lookup
-    source: Lookup | None
+    share: float
+    lookups: Lookups
+    max_differences: int
 
 
 @dataclass(slots=True)
 class Sampled:
-    """What a sample found; `differences` names at most MOST_NAMED of each worker."""
+    """What a sample found; at most `limit` of the differences are kept, and MAX_BYTES of them."""
 
+    limit: int
     items: int = 0
-    missing: int = 0
-    different: int = 0
-    differences: list[Difference] = field(default_factory=list)
+    counts: Counter[DifferenceKind] = field(default_factory=Counter)
+    differences: list[ItemDifference] = field(default_factory=list)
+    bytes: int = 0
     cost: Cost = field(default_factory=Cost)
 
     def add(self, other: Sampled) -> None:
-        """Adds another worker's part."""
+        """Adds another worker's sums."""
         self.items += other.items
-        self.missing += other.missing
-        self.different += other.different
-        self.differences += other.differences
+        self.counts.update(other.counts)
+        self._keep(other.differences)
         self.cost.add(other.cost)
 
-    def count(self, items: int, differences: Sequence[Difference]) -> None:
-        """Adds one batch. An item that is gone from the source since it was read is no difference."""
+    def count(self, items: int, differences: Sequence[ItemDifference]) -> None:
+        """Adds one batch. An item deleted from the source since it was read does not count as a difference."""
+        found = [difference for difference in differences if difference.expected_item is not None]
         self.items += items
-        self.missing += sum(difference.kind is Kind.MISSING for difference in differences)
-        self.different += sum(difference.kind is Kind.DIFFERENT for difference in differences)
-        self.differences += differences[: MOST_NAMED - len(self.differences)]
+        self.counts.update(difference.kind for difference in found)
+        self._keep(found)
+
+    def _keep(self, differences: Sequence[ItemDifference]) -> None:
+        for difference in differences:
+            if len(self.differences) < self.limit and self.bytes < MAX_BYTES:
+                self.differences.append(difference)
+                self.bytes += difference.size
 
 
-def thin(side: Side, percent: float, rng: random.Random) -> tuple[Side, int]:
-    """What to read of a side, and the number of buckets of which the items are taken."""
-    parts: Sequence[object] = side.shards if isinstance(side, ExportSide) else side.segments
+def subsample(input_: Input, percent: float, rng: random.Random) -> tuple[Input, float]:
+    """What to read of a side, and the share of its items to take."""
+    parts: Sequence[object] = input_.shards if isinstance(input_, ExportInput) else input_.segments
     share = percent / 100
-    count = min(max(round(len(parts) * share), LEAST_PARTS), len(parts))
+    count = min(max(round(len(parts) * share), MIN_PARTS), len(parts))
     taken = rng.sample(range(len(parts)), count)
-    buckets = min(round(share * BUCKETS * len(parts) / max(count, 1)), BUCKETS)
-    if isinstance(side, TableSide):
-        return replace(side, segments=tuple(side.segments[part] for part in taken)), max(buckets, 1)
-    return replace(side, shards=tuple(side.shards[part] for part in taken)), max(buckets, 1)
+    of_those = min(share * len(parts) / max(count, 1), 1.0)
+    if isinstance(input_, TableInput):
+        return replace(input_, segments=tuple(input_.segments[part] for part in taken)), of_those
+    return replace(input_, shards=tuple(input_.shards[part] for part in taken)), of_those
 
 
 def sample(task: SampleTask, channel: Channel) -> Sampled:
@@ -82,20 +93,21 @@ def sample(task: SampleTask, channel: Channel) -> Sampled:
 
 
 async def _sample(task: SampleTask, channel: Channel) -> Sampled:
-    found, bucketer = Sampled(), Bucketer(task.key)
+    found, keys = Sampled(task.max_differences), KeyHasher(task.key)
     names = [attribute.name for attribute in task.key]
-    keeps_item = isinstance(task.side, ExportSide)
-    async with open_confirmer(task.table, task.source, found.cost, channel) as confirmer:
+    keeps_item = isinstance(task.input_, ExportInput)
+    limit = task.share * _HASHES
+    async with open_confirmer(task.lookups, found.cost, channel) as confirmer:
 
         async def take(items: Sequence[Item]) -> None:
             chosen = [
                 candidate_of(item, names, keep_item=keeps_item)
-                for bucket, item in zip(bucketer.buckets(items), items, strict=True)
-                if bucket < task.buckets
+                for item, key in zip(items, keys.hashes(items), strict=True)
+                if int.from_bytes(key[:4], "big") < limit
             ]
             for start in range(0, len(chosen), BATCH_KEYS):
                 batch = chosen[start : start + BATCH_KEYS]
                 found.count(len(batch), await confirmer.check(batch))
 
-        found.cost.add(await read_sides([(task.side, take)], channel))
+        found.cost.add(await read_inputs([(task.input_, take)], channel))
     return found

@@ -1,8 +1,8 @@
-"""One form for a table's definition, whether it comes from a manifest or from the destination.
+"""A table's definition as a flat map, whether it comes from a manifest or from the destination.
 
-A definition becomes a flat map from setting to value. A setting is `kind` or `kind:name` (`time_to_live`,
-`global_index:by-date`, `tag:team`); one that is off or not there has no entry. So two definitions are compared by
-comparing two maps, and whatever the destination lacks is applied by its kind.
+The map goes from setting to value. A setting is `kind` or `kind:name` (`time_to_live`, `global_index:by-date`,
+`tag:team`); settings that are off or absent have no entry. Definitions are compared as maps, and settings that the
+destination lacks are applied by kind.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
 """
@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ddb_shared.definition import Setting
+from ddb_shared.table.settings import Setting
+from ddb_shared.times import now_text
 
 ON_DEMAND: Final = "PAY_PER_REQUEST"
 PROVISIONED: Final = "PROVISIONED"
@@ -23,8 +24,8 @@ Values = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """Settings by name, and why the kinds that could not be read are unknown."""
+class TableSpec:
+    """Values by setting, and the reasons for kinds that could not be read."""
 
     values: Values
     unknown: dict[str, str] = field(default_factory=dict)
@@ -35,21 +36,21 @@ def kind_of(setting: str) -> str:
     return setting.partition(":")[0]
 
 
-def form_of(description: Mapping[str, Any], settings: Mapping[str, Setting]) -> Form:
-    """The form of a table from DescribeTable's members and what `read_settings` read."""
+def spec_of(description: Mapping[str, Any], settings: Mapping[str, Setting]) -> TableSpec:
+    """The spec of a table from its description and the settings of `read_settings`."""
     values = dict(_of_description(description))
     unknown = {}
     for name, convert in _CONVERSIONS.items():
-        setting = settings.get(name, Setting(unknown="it was not recorded"))
+        setting = settings.get(name, Setting(unknown="not recorded"))
         if setting.unknown:
             unknown[_KINDS[name]] = setting.unknown
         elif setting.value is not None:
             values |= dict(convert(setting.value, description["TableName"]))
-    return Form(values, unknown)
+    return TableSpec(values, unknown)
 
 
 def billing_mode_of(description: Mapping[str, Any]) -> str:
-    """The billing mode; its member is absent for tables that were never on-demand."""
+    """The billing mode; the member is absent for tables that were never on-demand."""
     return str(description.get("BillingModeSummary", {}).get("BillingMode") or PROVISIONED)
 
 
@@ -81,7 +82,7 @@ def _of_description(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _key(entry: Mapping[str, Any], types: Mapping[str, str]) -> list[list[str]]:
-    """Key elements as [attribute, type, role], in their order: it is significant for keys of many attributes."""
+    """Key elements as [attribute, type, role]; their order matters for keys of several attributes."""
     return [
         [element["AttributeName"], types[element["AttributeName"]], element["KeyType"]]
         for element in entry["KeySchema"]
@@ -96,12 +97,12 @@ def _projection(index: Mapping[str, Any]) -> Values:
     projection = index.get("Projection", {})
     result: Values = {"type": projection.get("ProjectionType", "ALL")}
     if result["type"] == "INCLUDE":
-        result["attributes"] = sorted(projection["NonKeyAttributes"])  # their order means nothing
+        result["attributes"] = sorted(projection["NonKeyAttributes"])  # their order has no meaning
     return result
 
 
 def _capacity(entry: Mapping[str, Any], *, provisioned: bool) -> Iterator[Values]:
-    """Units of a table or an index: 0/0 and -1 are AWS's way to say that there are none."""
+    """Units of a table or an index, if any: AWS uses 0/0 and -1 for none."""
     if provisioned:
         members = entry.get("ProvisionedThroughput", {})
         names = ("ReadCapacityUnits", "WriteCapacityUnits")
@@ -131,13 +132,13 @@ def _time_to_live(value: Any, _: str) -> Iterator[tuple[str, Any]]:
 
 def _backups(value: Any, _: str) -> Iterator[tuple[str, Any]]:
     if value.get("PointInTimeRecoveryStatus") in _ON:
-        # 35 days is what AWS keeps where no period is named.
+        # 35 days is the default retention.
         yield "point_in_time_recovery", value.get("RecoveryPeriodInDays", 35)
 
 
 def _tags(value: Any, _: str) -> Iterator[tuple[str, Any]]:
     for tag in value:
-        if not tag["Key"].startswith("aws:"):  # AWS's own; nobody else can set them
+        if not tag["Key"].startswith("aws:"):  # only AWS can set these
             yield f"tag:{tag['Key']}", tag["Value"]
 
 
@@ -172,10 +173,22 @@ def _scaling(kind: str, name: str, members: tuple[str, ...]) -> Any:
         for entry in value:
             resource = entry["ResourceId"].removeprefix(f"table/{table}")
             where = f"{resource} {entry['ScalableDimension']} {entry.get(name, '')}".strip()
-            wanted = {member: entry[member] for member in members if member in entry}
-            yield f"{kind}:{where}", {"resource": resource, **wanted}
+            desired = {member: entry[member] for member in members if member in entry}
+            yield f"{kind}:{where}", {"resource": resource, **desired}
 
     return convert
+
+
+def _scheduled(value: Any, table: str) -> Iterator[tuple[str, Any]]:
+    """Actions with their start and end. A start that has passed says nothing any more; after its end an action never runs."""
+    members = ("ScheduledActionName", "ScalableDimension", "Schedule", "Timezone", "ScalableTargetAction")
+    convert = _scaling("scheduled_action", "ScheduledActionName", (*members, "StartTime", "EndTime"))
+    now = now_text()  # text of RFC 3339 in UTC sorts as the times do
+    for setting, action in convert(value, table):
+        expired = "EndTime" in action and action["EndTime"] <= now
+        started = {"StartTime"} if action.get("StartTime", now) <= now else set()
+        kept = {name: member for name, member in action.items() if name not in started}
+        yield (f"expired_{setting}", action) if expired else (setting, kept)
 
 
 _CONVERSIONS: Final = {
@@ -186,7 +199,7 @@ _CONVERSIONS: Final = {
     "stream_policy": _policy("stream_policy"),
     "kinesis_destinations": _kinesis,
     "contributor_insights": _insights,
-    # the role is AWS's service-linked one of each account
+    # without the role: it is a service-linked role of each account
     "scalable_targets": _scaling(
         "scalable_target", "", ("ScalableDimension", "MinCapacity", "MaxCapacity", "SuspendedState")
     ),
@@ -195,11 +208,7 @@ _CONVERSIONS: Final = {
         "PolicyName",
         ("PolicyName", "ScalableDimension", "PolicyType", "TargetTrackingScalingPolicyConfiguration"),
     ),
-    "scheduled_actions": _scaling(
-        "scheduled_action",
-        "ScheduledActionName",
-        ("ScheduledActionName", "ScalableDimension", "Schedule", "Timezone", "ScalableTargetAction"),
-    ),
+    "scheduled_actions": _scheduled,
 }
 _KINDS: Final = {
     name: {

@@ -1,0 +1,5 @@
+"""`python -m ddb_import`."""
+
+from ddb_import.cli import main
+
+main()

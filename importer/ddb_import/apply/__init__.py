@@ -1,0 +1,1 @@
+"""Applies changes to a table: of a captured log, or of AWS's incremental exports."""

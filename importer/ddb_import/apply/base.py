@@ -1,0 +1,85 @@
+"""Whether the changes of an export are applied, and the wait for its base: an import may start as soon as the export has begun."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ddb_import.apply.log_reader import cancelled
+from ddb_shared.errors import ExportError, UsageError
+from ddb_shared.format import changes as log
+from ddb_shared.format import manifest as manifests
+from ddb_shared.format.changes import StreamRecord
+from ddb_shared.runtime.progress import ProgressEvent
+from ddb_shared.runtime.stop import Stop
+from ddb_shared.storage.s3 import S3Storage
+
+POLL_SECONDS: Final = 2.0
+# A listing of the data folder is a request for each 1,000 shards.
+_LIST_EVERY: Final = 5
+
+
+def applies_changes(folder: S3Storage, stream: StreamRecord | None, *, follow: bool, base_only: bool) -> bool:
+    """Whether the changes of this export are to be applied; raises what forbids that, or the alternative."""
+    if stream is None:
+        if follow:
+            raise no_capture(folder)
+        return False
+    if base_only:
+        if stream.changes_only:
+            raise UsageError(
+                f"--base-only: {folder.url} holds changes and no base.",
+                "Leave --base-only out, and give --follow.",
+            )
+        return False
+    closed = log.read_closed(folder)
+    if closed is not None and closed.cancelled:
+        raise cancelled(folder)
+    if closed is None and not follow:
+        raise ExportError(
+            f"The export {folder.url} follows its table, and its capture is not closed: the base alone is older than the table.",
+            "Give --follow to load the base and apply the changes as they are captured, or --base-only to load the base alone.",
+        )
+    return True
+
+
+def no_capture(folder: S3Storage) -> ExportError:
+    """The error for --follow of an export without changes."""
+    return ExportError(
+        f"The export {folder.url} does not follow its table: it has no changes to apply.",
+        "Leave --follow out, or export the table again with ddb-export --follow.",
+    )
+
+
+def wait_for_base(
+    folder: S3Storage,
+    on_event: Callable[[ProgressEvent], None],
+    stop: Stop,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Returns once the base export is complete, or the run is to stop.
+
+    Raises ExportError where there is no export that follows, or its capture was cancelled.
+    """
+    if log.read_stream(folder) is None:
+        raise no_capture(folder)
+    looks = 0
+    while not stop.requested() and not _is_complete(folder):
+        closed = log.read_closed(folder)
+        if closed is not None and closed.cancelled:
+            raise cancelled(folder)
+        if looks % _LIST_EVERY == 0:
+            on_event(ProgressEvent(status=_status(folder)))
+        looks += 1
+        sleep(POLL_SECONDS)
+
+
+def _is_complete(folder: S3Storage) -> bool:
+    return any(entry.name == manifests.MANIFEST for entry in folder.list(manifests.MANIFEST))
+
+
+def _status(folder: S3Storage) -> str:
+    sizes = [entry.size for entry in folder.list(manifests.DATA)]
+    return f"{len(sizes):,} shards, {sum(sizes) / 1e6:,.1f} MB exported so far"

@@ -1,0 +1,125 @@
+"""Reads the change log of an export in order, ahead of what is written; waits for records that are not there yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from ddb_import.apply.keys import KeyReader
+from ddb_import.apply.order import Part, Write
+from ddb_shared.dynamodb.messages import delete_request, put_request
+from ddb_shared.errors import ExportError, ShardError
+from ddb_shared.format import changes as log
+from ddb_shared.format.change_lines import Change
+from ddb_shared.format.changes import LogRecord
+from ddb_shared.runtime.loop import unless_stopped
+from ddb_shared.storage.base import Storage
+
+# A capture commits about once a second. Two small GETs each time: 1.40 USD a month.
+POLL_SECONDS: Final = 1.0
+# Where there is a backlog. A record and its file are two requests of 20 to 50 ms each; a file has 8 MiB of lines at the most.
+READ_AHEAD: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """One record of the log, with its changes as requests."""
+
+    record: LogRecord
+    part: Part
+    writes: Sequence[Write]
+
+
+class LogReader:
+    """The records after `applied`. Memory: READ_AHEAD files of requests, some 10 MB each."""
+
+    def __init__(self, storage: Storage, key_of: KeyReader, applied: int, poll_seconds: float) -> None:
+        self._storage = storage
+        self._key_of = key_of
+        self._next = applied + 1
+        self._poll_seconds = poll_seconds
+        self._ahead: deque[asyncio.Task[LogPart | None]] = deque()
+        self._width = 1
+
+    async def read(self, stop: asyncio.Event) -> LogPart | None:
+        """The next record, once it is written; None at the end of a closed log, or after a stop.
+
+        Raises ExportError where the capture was cancelled, ShardError where a file is missing or altered.
+        """
+        while not stop.is_set():
+            found = await self._look(stop)
+            if found is not None:
+                self._next += 1
+                self._width = min(2 * self._width, READ_AHEAD)
+                return found
+            self._width = 1
+            if stop.is_set() or await asyncio.to_thread(self._is_at_end):
+                break
+            await unless_stopped(stop, asyncio.sleep(self._poll_seconds))
+        self.close()
+        return None
+
+    def close(self) -> None:
+        """Forgets what was read ahead."""
+        while self._ahead:
+            self._ahead.popleft().cancel()
+
+    async def _look(self, stop: asyncio.Event) -> LogPart | None:
+        """The next record; None where it is not written yet."""
+        for number in range(self._next + len(self._ahead), self._next + self._width):
+            self._ahead.append(asyncio.create_task(asyncio.to_thread(self._read, number)))
+        found = await unless_stopped(stop, self._ahead.popleft())
+        if found is None:
+            self.close()  # those after it were not there either, or are read again
+        return found
+
+    def _read(self, number: int) -> LogPart | None:
+        record = log.read_record(self._storage, number)
+        return None if record is None else self._part_of(record, log.read_changes(self._storage, record))
+
+    def _part_of(self, record: LogRecord, changes: Sequence[Change]) -> LogPart:
+        part = Part(
+            record.number, record.file, changes=len(changes), open=len(changes), last_at=record.last_at
+        )
+        return LogPart(record, part, [self._write_of(part, line, one) for line, one in enumerate(changes, 1)])
+
+    def _write_of(self, part: Part, line: int, change: Change) -> Write:
+        try:
+            key = self._key_of(change.keys)
+        except msgspec.DecodeError as error:
+            raise ShardError(
+                f"Line {line} of {self._storage.url}{log.CHANGES}{part.file} has no key of the table: {error}",
+                "Import into a table with the key attributes of the table that is captured.",
+            ) from error
+        image = change.new_image
+        request = delete_request(change.keys) if image is None else put_request(image)
+        return Write(key, request, part, line)
+
+    def _is_at_end(self) -> bool:
+        """Whether the log is closed before the next record; raises ExportError where its changes are not complete."""
+        closed = log.read_closed(self._storage)
+        if closed is None:
+            return False
+        if closed.cancelled:
+            raise cancelled(self._storage)
+        if self._next > closed.last_number:
+            return True
+        if log.read_record(self._storage, self._next) is None:
+            raise ExportError(
+                f"{self._storage.url}{log.record_file(self._next)} is missing: the log ends with record {closed.last_number}.",
+                "Restore the file from a copy, or export the table again.",
+            )
+        return False
+
+
+def cancelled(storage: Storage) -> ExportError:
+    """The error for a log that was given up."""
+    return ExportError(
+        f"The capture of changes in {storage.url} was cancelled: its changes are not complete.",
+        "Export the table again with --follow. The base export alone can be loaded with --base-only.",
+    )
