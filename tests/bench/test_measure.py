@@ -5,8 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from measure import Watch
-
+from bench.measure import Watch
 from support.environment import ROOT
 
 MEASURE = str(ROOT / "scripts" / "bench" / "measure.py")

@@ -1,15 +1,15 @@
 """The measurement of hot partitions, with a table so small that it takes seconds."""
 
 import pytest
-from partitions import lab_of, rates
 
+from bench.partitions import lab_of, rates
 from support.fake_dynamodb import Consumption
 
 PARTITION_WCU = 100.0
 ITEMS = 2_400
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_interleaved_shards_are_faster() -> None:
     """The real loader against eight partitions: by how much depends on the machine, here from 1.7 to 4.6 times."""
     with lab_of(ITEMS, skewed=False, partition_wcu=PARTITION_WCU) as lab:

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import Run
-from measure import Cost
-from report import markdown, read_csv, table, write_csv
-from rows import BOTO3, FLOOR, Row, fit_rows, rows_of
+
+from bench.lab import Run
+from bench.measure import Cost
+from bench.report import markdown, read_csv, table, write_csv
+from bench.rows import BOTO3, FLOOR, Row, fit_rows, rows_of
 
 
 def run(contestant: str, items: int, cpu_seconds: float, failure: str = "") -> Run:

@@ -5,7 +5,8 @@ import random
 import zlib
 
 import pytest
-from shapes import SHAPES, Pages, item
+
+from bench.shapes import SHAPES, Pages, item
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +83,13 @@ def refused(result: commands.Result, exit_code: int, *texts: str) -> None:
     assert "Traceback" not in result.stderr
     for text in texts:
         assert text in result.stderr, str(result)
-    assert result.stdout == ""
+    if "--json" not in result.command:
+        assert result.stdout == ""
+        return
+    failure = result.json()
+    assert list(failure) == ["status", "error", "remedy", "exit"]
+    assert (failure["status"], failure["exit"]) == ("failed", exit_code)
+    assert failure["error"] in result.stderr
 
 
 def location(export: Damager) -> str:
@@ -98,18 +105,18 @@ def test_a_source_table_that_does_not_exist(aws_mover: Mover) -> None:
 def test_a_bucket_that_does_not_exist(aws_mover: Mover, source: str) -> None:
     """It is not created: a name that anyone can take is not to be trusted."""
     result = aws_mover.export(source, "s3://no-such-bucket-anywhere", check=False)
-    refused(result, 1, "Bucket no-such-bucket-anywhere does not exist", "never creates a bucket")
+    refused(result, 1, "Bucket no-such-bucket-anywhere does not exist", "never creates buckets")
 
 
 @pytest.mark.parametrize("url", ["bucket/prefix", "s3://", "http://bucket/x", "s3://bad_bucket?x"])
 def test_a_destination_that_is_no_bucket(aws_mover: Mover, source: str, url: str) -> None:
     """A usage error that shows the right form."""
-    refused(aws_mover.export(source, url, check=False), 2, "s3://BUCKET/PREFIX")
+    refused(aws_mover.export(source, url, check=False), 2, "s3://BUCKET[/PREFIX]")
 
 
 def test_missing_arguments(aws_mover: Mover) -> None:
     """A usage error names what is needed."""
-    refused(aws_mover.export(check=False), 2, "TABLE and s3://BUCKET[/PREFIX] are needed")
+    refused(aws_mover.export(check=False), 2, "TABLE and s3://BUCKET[/PREFIX] are required")
 
 
 def test_missing_credentials(aws: Endpoint) -> None:
@@ -130,7 +137,7 @@ def test_an_endpoint_where_nobody_listens() -> None:
 def test_an_export_that_is_not_there(aws_mover: Mover, destination: str) -> None:
     """A folder without an export is named."""
     result = aws_mover.load(f"s3://{aws_mover.bucket}/elsewhere/", destination, check=False)
-    refused(result, 1, "There is no export at")
+    refused(result, 1, "No export found at")
 
 
 def test_an_unfinished_export(aws_mover: Mover, export: Damager, destination: str) -> None:
@@ -145,7 +152,7 @@ def test_an_unknown_format_version(aws_mover: Mover, export: Damager, destinatio
     """A reader refuses what it does not know."""
     export.change_manifest(lambda manifest: manifest.update(format="ddb-transfer/99"))
     result = aws_mover.load(location(export), destination, check=False)
-    refused(result, 1, "ddb-transfer/99", "Use the version of ddb-transfer that made the export")
+    refused(result, 1, "ddb-transfer/99", "Use the version of ddb-transfer that created the export")
 
 
 def test_a_damaged_manifest(aws_mover: Mover, export: Damager, destination: str) -> None:
@@ -167,7 +174,7 @@ def test_a_manifest_that_names_a_key_outside_its_folder(
 
     export.change_manifest(point_elsewhere)
     result = aws_mover.load(location(export), destination, check=False)
-    refused(result, 1, "outside of the export's own folder")
+    refused(result, 1, "outside the export's own folder")
     assert not any(name.startswith("import/") for name in export.names())
 
 
@@ -212,7 +219,7 @@ def test_a_destination_with_another_key_schema(
     other = unique_name()
     create_table(accounts.dynamodb(aws, DESTINATION), other, KeySpec(range_name=""))
     result = aws_mover.load(location(export), other, check=False)
-    refused(result, 1, "another key schema", "partition key pk (S), sort key sk (N) in the export")
+    refused(result, 1, "The key schema of table", "partition key pk (S), sort key sk (N) in the export")
     assert not any(name.startswith("import/") for name in export.names())
 
 
@@ -245,8 +252,42 @@ def test_lines_that_are_no_items_are_rejected(
     assert outcome["rejects"] == location(export) + _rejects_file(export).rpartition("/")[0] + "/"
 
     again = aws_mover.load(location(export), destination, check=False)
-    assert (again.exit_code, again.json()["items_skipped"]) == (3, 100)
+    assert (again.exit_code, again.json()["items_resumed"]) == (3, 100)
     assert sum(1 for _ in scan(accounts.dynamodb(aws, DESTINATION), destination)) == 100
+
+
+def test_a_table_that_does_not_fit_ends_the_import_early(
+    aws: Endpoint, ddb_local: Endpoint, bucket: str, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """Most items are rejected: what is confirmed is saved, the reason is named, and the same command may allow more."""
+    source, destination = unique_name(), unique_name()
+    create_table(accounts.dynamodb(aws, SOURCE), source)
+    items = [{"pk": {"S": str(n)}, "sk": {"N": "1"}, "at": {"N": str(n)}} for n in range(3_000)]
+    fill(accounts.dynamodb(aws, SOURCE), source, items)
+    attributes = {"pk": "S", "sk": "N", "at": "S"}  # where the items have a number
+    create_table(
+        accounts.dynamodb(ddb_local, DESTINATION),
+        destination,
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t in attributes.items()],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by-at",
+                "KeySchema": [{"AttributeName": "at", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+    export = Mover(aws, aws, bucket).exported(source)
+    mover = Mover(ddb_local, aws, bucket)
+    slowly = ("--max-wcu", "500")
+    ended = mover.load(export, destination, *slowly, check=False)
+    refused(
+        ended, 1, "items were rejected, which is more than --max-rejects 10% allows. Most often: Validation"
+    )
+    assert "--max-rejects N or P% allows more" in ended.stderr
+    assert f"ddb-import {export} {destination}" in ended.stderr
+    some = mover.load(export, destination, "--max-rejects", "100%", check=False)
+    assert (some.exit_code, some.json()["items_rejected"]) == (3, 3_000), some
 
 
 def test_mended_rejects_are_loaded(
@@ -305,3 +346,80 @@ def _replace_shard(export: Damager, shard: str, lines: list[bytes]) -> None:
 
     export.write(shard, data)
     export.change_manifest(describe)
+
+
+def test_an_import_into_a_missing_table_names_the_way_out(aws_mover: Mover, export: Damager) -> None:
+    """--create-table creates it."""
+    refused(aws_mover.load(location(export), "no-such-table", check=False), 1, "use --create-table")
+
+
+def test_a_foreign_file_among_the_shards(
+    aws_mover: Mover, export: Damager, aws: Endpoint, accounts: Accounts
+) -> None:
+    """Spark leaves `_SUCCESS` behind: a resume says so, and the export is finished without it."""
+    s3 = accounts.s3(aws, DESTINATION)
+    for name in ("manifest.json", "manifest-files.json", "manifest-summary.json"):
+        s3.delete_object(Bucket=export.bucket, Key=export.prefix + name)
+    s3.put_object(Bucket=export.bucket, Key=f"{export.prefix}data/_SUCCESS", Body=b"")
+    result = aws_mover.export("--resume", location(export))
+    assert result.json()["status"] == "complete"
+    assert "data/_SUCCESS is not a file of this export" in result.stderr
+
+
+def test_a_resume_of_a_complete_export(aws_mover: Mover, export: Damager) -> None:
+    """Exits 0, says since when, and prints the same result."""
+    result = aws_mover.export("--resume", location(export))
+    assert (result.json()["status"], result.json()["export"]) == ("complete", location(export))
+    assert "was completed at" in result.stderr
+
+
+def test_stdout_of_an_export_is_its_location(aws: Endpoint, bucket: str, source: str) -> None:
+    """One line, so that `E=$(ddb-export …)` works; the summary goes to stderr."""
+    result = commands.run("ddb-export", source, f"s3://{bucket}/moves", endpoint=aws)
+    assert re.fullmatch(rf"s3://{bucket}/moves/AWSDynamoDB/\d{{14}}-[0-9a-f]{{8}}/\n", result.stdout)
+    assert "Exported " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--endpoint-url", "127.0.0.1:8000"),
+        ("--endpoint-url", "http://127.0.0.1:x"),
+        ("--endpoint-url", "http://"),
+        ("--s3-endpoint-url", "http://a b"),
+        ("--region", "eu west"),
+        ("--region", "eu-west"),
+        ("--bucket-owner", "22222222222"),
+        ("--bucket-owner", "\uff12\uff12\uff12\uff12\uff12\uff12\uff12\uff12\uff12\uff12\uff12\uff12"),
+    ],
+)
+@pytest.mark.parametrize("command", ["ddb-export", "ddb-import", "ddb-verify"])
+def test_values_are_checked_where_they_are_given(command: str, words: tuple[str, ...]) -> None:
+    """A bad endpoint, Region or account is a usage error that names the option."""
+    arguments = ("Orders", "s3://bucket") if command == "ddb-export" else ("s3://bucket/x", "Orders")
+    result = commands.run(command, *arguments, *words, "--json", check=False)
+    refused(result, 2, words[0])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("no", "s3://bucket"),
+        ("a/b", "s3://bucket"),
+        ("Orders", "s3://ab"),
+        ("Orders", "s3://buc..ket"),
+        ("Orders", "s3://10.0.0.1/x"),
+        ("Orders", "s3://bucket/*"),
+        ("Orders", "s3://bucket", "--shard-size", "0"),
+        ("Orders", "s3://bucket", "--shard-size", "²"),
+        ("Orders", "s3://bucket", "--shard-size", "100GB"),
+    ],
+)
+def test_names_and_sizes_of_an_export_are_checked(words: tuple[str, ...]) -> None:
+    """Before anything is asked of AWS."""
+    refused(commands.run("ddb-export", *words, "--json", check=False), 2)
+
+
+def test_a_failure_of_ddb_policy_is_json_too() -> None:
+    """All four commands print it, usage errors of the command line included."""
+    refused(commands.run("ddb-policy", "--json", check=False), 2, "--bucket")

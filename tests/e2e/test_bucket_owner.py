@@ -64,7 +64,7 @@ def test_every_call_names_the_owner(
     item = client.scan(TableName=copy, Limit=1)["Items"][0]
     client.delete_item(TableName=copy, Key={name: item[name] for name in ("pk", "sk")})
     mended = mover._run("ddb-verify", DESTINATION, export, copy, "--repair", "--yes").json()
-    assert (mended["missing"], mended["repaired"]) == (1, 1)
+    assert (mended["before"]["missing"], mended["missing"], mended["repaired"]) == (1, 0, 1)
     assert (guard.nameless, guard.calls) == (set(), CALLS)
 
 
@@ -95,7 +95,7 @@ def test_the_bucket_of_the_state_has_an_owner_of_its_own(
         STRANGER,
     )
     refused = mover.load(*words, "--state-owner", SOURCE, check=False)
-    assert f"Bucket {state} is forbidden, or account {SOURCE} does not own it" in refused.stderr
+    assert f"Access denied to bucket {state}, or account {SOURCE} does not own it" in refused.stderr
     assert copy not in accounts.dynamodb(aws, DESTINATION).list_tables()["TableNames"]
     done = mover.load(*words).json()
     assert (done["status"], done["verification"]["verdict"]) == ("complete", "identical")
@@ -108,12 +108,12 @@ def test_a_strangers_bucket_is_refused(
 ) -> None:
     """S3 says no more than 403; the message names the owner that was expected and the option that says so."""
     s3 = accounts.s3(aws, DESTINATION)
-    folder = f"s3://{bucket}/AWSDynamoDB/01715685260608-c488b4e1/"
+    storage = f"s3://{bucket}/AWSDynamoDB/01715685260608-c488b4e1/"
     words = {
         "ddb-export": (source, f"s3://{bucket}"),
-        "ddb-export --resume": ("--resume", folder),
-        "ddb-import": (folder, "Copy", "--create-table"),
-        "ddb-verify": (folder, "Copy"),
+        "ddb-export --resume": ("--resume", storage),
+        "ddb-import": (storage, "Copy", "--create-table"),
+        "ddb-verify": (storage, "Copy"),
     }[command]
     account = SOURCE if command.startswith("ddb-export") else DESTINATION
     mover = Mover(aws, guard.url, bucket)
@@ -121,7 +121,7 @@ def test_a_strangers_bucket_is_refused(
         command.split(maxsplit=1)[0], account, *words, "--bucket-owner", STRANGER, check=False
     )
     assert result.exit_code == 1, str(result)
-    assert f"Bucket {bucket} is forbidden, or account {STRANGER} does not own it" in result.stderr
+    assert f"Access denied to bucket {bucket}, or account {STRANGER} does not own it" in result.stderr
     assert "either --bucket-owner is wrong" in result.stderr
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
     assert "Traceback" not in result.stderr

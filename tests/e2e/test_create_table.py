@@ -1,6 +1,8 @@
 """`ddb-import --create-table` makes the table as it was, goes on with one that fits, and refuses one that does not."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -89,17 +91,46 @@ def test_the_table_is_as_it_was(
 ) -> None:
     """Items and settings; the policy in the destination's terms, shown before it was set."""
     name = unique_name()
-    result = mover.load(mover.exported(source), name, "--create-table", "--indexes", indexes)
+    options = ("--create-table", "--with-resource-policy", "--indexes", indexes)
+    result = mover.load(mover.exported(source), name, *options)
     ours, theirs = accounts.dynamodb(engine, SOURCE), accounts.dynamodb(engine, DESTINATION)
     assert settings_of(ours, source, engine) == settings_of(theirs, name, engine)
     assert_same_tables((ours, source), (theirs, name))
-    assert all(difference["note"].startswith("unknown") for difference in result.json()["drift"])
+    assert all("could not be read" in difference["note"] for difference in result.json()["drift"])
     if engine.name == "ministack":
         arn = theirs.describe_table(TableName=name)["Table"]["TableArn"]
         policy = json.loads(theirs.get_resource_policy(ResourceArn=arn)["Policy"])
         assert policy["Statement"][0]["Resource"] == arn
         assert policy["Statement"][0]["Principal"]["AWS"] == f"arn:aws:iam::{DESTINATION}:root"
         assert f"arn:aws:iam::{SOURCE}:root -> arn:aws:iam::{DESTINATION}:root" in result.stderr
+
+
+def test_a_policy_is_shown_and_not_set_unless_asked_for(
+    aws_mover: Mover, aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """Whoever can write the manifest would grant access to the destination's table with it."""
+    name, copy = unique_name(), unique_name()
+    ours, theirs = accounts.dynamodb(aws, SOURCE), accounts.dynamodb(aws, DESTINATION)
+    create_table(ours, name)
+    arn = ours.describe_table(TableName=name)["Table"]["TableArn"]
+    principals = {"AWS": ["arn:aws:iam::999999999999:root", f"arn:aws:iam::{SOURCE}:role/app"]}
+    statement = {"Effect": "Allow", "Principal": principals, "Action": "dynamodb:*", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    ours.put_resource_policy(ResourceArn=arn, Policy=policy)
+    export = aws_mover.exported(name)
+    warning = f"it names principals outside of the accounts {SOURCE} and {DESTINATION}:\n  arn:aws:iam::999999999999:root\n"
+    planned = aws_mover.load(export, copy, "--create-table", "--dry-run").json()
+    assert any("principals outside" in note and '"dynamodb:*"' in note for note in planned["notes"])
+    loaded = aws_mover.load(export, copy, "--create-table")
+    assert warning in loaded.stderr
+    assert '"Action": "dynamodb:*"' in loaded.stderr
+    drift = {one["setting"]: one["note"] for one in loaded.json()["drift"]}
+    assert drift["resource_policy"] == "not set; --with-resource-policy sets it"
+    copied = theirs.describe_table(TableName=copy)["Table"]["TableArn"]
+    with pytest.raises(theirs.exceptions.PolicyNotFoundException):
+        theirs.get_resource_policy(ResourceArn=copied)
+    assert warning in aws_mover.load(export, copy, "--create-table", "--with-resource-policy").stderr
+    assert "999999999999" in theirs.get_resource_policy(ResourceArn=copied)["Policy"]
 
 
 def test_definition_only_and_then_the_load(
@@ -130,7 +161,7 @@ def test_a_table_of_other_keys_is_refused_and_left(
     result = mover.load(mover.exported(source), name, "--create-table", check=False)
     assert result.exit_code == 1
     assert 'key: source [["pk", "S", "HASH"]' in result.stderr
-    assert "never drops" in result.stderr
+    assert "never deletes or replaces a table" in result.stderr
     assert before == client.describe_table(TableName=name)["Table"]
 
 
@@ -139,4 +170,27 @@ def test_options_of_create_table_need_it(mover: Mover, bucket: str) -> None:
     export = f"s3://{bucket}/AWSDynamoDB/01715685260608-c488b4e1/"
     result = mover.load(export, "any-table", "--billing-mode", "provisioned", check=False)
     assert result.exit_code == 2
-    assert "--billing-mode is an option of --create-table" in result.stderr
+    assert "--billing-mode requires --create-table" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "readings"), [("--dry-run", 1), ("--definition-only", 1), ("--indexes=with-table", 3)]
+)
+def test_settings_are_not_read_more_often_than_they_can_change(
+    aws_mover: Mover,
+    accounts: Accounts,
+    aws: Endpoint,
+    unique_name: Callable[[], str],
+    option: str,
+    readings: int,
+) -> None:
+    """Once for the report; with a load once more before the last settings are applied, and once afterwards."""
+    source, copy = unique_name(), unique_name()
+    create_table(accounts.dynamodb(aws, SOURCE), source)
+    create_table(accounts.dynamodb(aws, DESTINATION), copy)
+    export = aws_mover.exported(source)
+    result = aws_mover.load(export, copy, "--create-table", option, "--log-level", "debug")
+    calls = Counter(
+        re.findall(r"DEBUG .*?\b(DescribeTimeToLive|ListTagsOfResource|CreateTable)\b", result.stderr)
+    )
+    assert calls == {"DescribeTimeToLive": readings, "ListTagsOfResource": readings}

@@ -6,15 +6,18 @@ MiniStack with AUTH=true evaluates the policies and verifies signatures; roles a
 import copy
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from support import commands
-from support.accounts import Accounts
+from support.accounts import CONFIG, Accounts
+from support.aws_exports import Form, change_line, full_export, incremental_export
 from support.environment import DESTINATION, REGION, SOURCE
 from support.services import Endpoint, local_aws
 from support.tables import create_table, fill
@@ -23,6 +26,8 @@ from support.varied import varied_items
 
 ROLES = {SOURCE: "ddb-exporter", DESTINATION: "ddb-importer"}
 BUCKET, PREFIX, TABLE, COPY = "policy-bucket", "moves", "Orders", "Copy"
+# every setting that the destination can take
+CREATE = ("--create-table", "--with-resource-policy")
 EXTERNAL_ID = "agreed"
 POLICY_OPTIONS = (
     *(
@@ -36,6 +41,8 @@ POLICY_OPTIONS = (
         PREFIX,
     ),
     *("--table", TABLE, "--destination-table", COPY, "--region", REGION, "--external-id", EXTERNAL_ID),
+    *("--method", "scan", "--method", "pitr", "--follow"),
+    *("--engine", "batch-write", "--engine", "import-table", "--engine", "bulk"),
 )
 KEY_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 KEY = f"arn:aws:kms:{REGION}:{DESTINATION}:key/1234"
@@ -47,6 +54,14 @@ CHECKED_AGAINST_ALL = [
     "dynamodb:GetResourcePolicy",
     "dynamodb:TagResource",
     "dynamodb:PutResourcePolicy",
+    "dynamodb:DeleteResourcePolicy",
+    "dynamodb:DescribeStream",
+    "dynamodb:GetShardIterator",
+    "dynamodb:GetRecords",
+    "dynamodb:ExportTableToPointInTime",
+    "dynamodb:DescribeExport",
+    "dynamodb:DescribeImport",
+    "dynamodb:ImportTable",
 ]
 
 
@@ -187,6 +202,10 @@ def _make_source(client: Any) -> None:
         TableName=TABLE, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
     )
     client.update_contributor_insights(TableName=TABLE, ContributorInsightsAction="ENABLE")
+    _put_policy(client, arn)
+
+
+def _put_policy(client: Any, arn: str) -> None:
     statement = {
         "Effect": "Allow",
         "Principal": {"AWS": SOURCE},
@@ -220,13 +239,49 @@ def export(world: World) -> str:
 def test_the_whole_move(fresh: World) -> None:
     """Export, create, load, load again by conditional puts, verify, under exactly these policies."""
     export = str(fresh.export().json()["export"])
-    result = fresh.load(export, "--create-table").json()
+    result = fresh.load(export, *CREATE).json()
     assert (result["status"], result["items_written"]) == ("complete", 60)
-    assert all(difference["note"].startswith("unknown") for difference in result["drift"])
+    assert all("could not be read" in difference["note"] for difference in result["drift"])
     again = fresh.load(export, "--restart", "--on-existing", "skip").json()
     assert (again["items_written"], again["items_skipped"]) == (0, 60)
     verdict = fresh.run(DESTINATION, "ddb-verify", export, COPY).json()
     assert verdict["verdict"] == "identical"
+
+
+def _native_exports(world: World) -> tuple[str, str]:
+    """A full export and an increment as AWS writes them, with the source's rights or others."""
+    key = {"pk": {"S": "a"}, "sk": {"N": "1"}}
+    start, end = "2026-01-01T00:00:00.000Z", "2026-01-01T00:15:00.000Z"
+    full = full_export([key], f"{PREFIX}/", form=Form(time=start, export_id="01715685260608-00000001"))
+    change = change_line(key, key | {"v": {"N": "2"}})
+    form = Form(window=(start, end, "NEW_IMAGE"), export_id="01715685260609-00000002")
+    increment = incremental_export([change], f"{PREFIX}/", form=form)
+    return full.put(world.s3, BUCKET), increment.put(world.s3, BUCKET)
+
+
+def test_exports_of_aws_and_their_increments(fresh: World) -> None:
+    """Loaded under exactly these policies, with the record of what the table has had."""
+    create_table(fresh.accounts.dynamodb(fresh.aws, DESTINATION), COPY)
+    full, increment = _native_exports(fresh)
+    result = fresh.run(DESTINATION, "ddb-import", full, increment, COPY, "--restart").json()
+    assert (result["items_written"], result["changes_applied"]) == (1, 1)
+    assert f"{PREFIX}/import/{DESTINATION}.{REGION}.{COPY}/applied.json" in set(fresh.keys())
+
+
+@pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject"])
+def test_the_record_of_exports_needs_its_folder(fresh: World, action: str) -> None:
+    """Without it the import fails before it loads anything, and says which policy to change."""
+    create_table(fresh.accounts.dynamodb(fresh.aws, DESTINATION), COPY)
+    full, _ = _native_exports(fresh)
+    documents = widened(fresh.documents)
+    for statement in documents["destination_policy"]["Statement"]:
+        if action in statement["Action"]:
+            statement["Resource"] = [
+                name for name in statement["Resource"] if not name.endswith(f"{PREFIX}/import/*")
+            ]
+    fresh.apply(documents)
+    _assert_refused(fresh.load(full, "--restart", check=False), "destination_policy", action)
+    assert not fresh.accounts.dynamodb(fresh.aws, DESTINATION).scan(TableName=COPY)["Items"]
 
 
 def test_nothing_is_asked_for_that_is_not_allowed(fresh: World) -> None:
@@ -234,12 +289,57 @@ def test_nothing_is_asked_for_that_is_not_allowed(fresh: World) -> None:
     fresh.apply(widened(fresh.documents))
     exported = fresh.export()
     export = str(exported.json()["export"])
-    done = [exported, fresh.load(export, "--create-table", "--verify"), fresh.verify(export, COPY)]
+    done = [exported, fresh.load(export, *CREATE, "--verify"), fresh.verify(export, COPY)]
     told = [line for result in done for line in result.stderr.splitlines()]
     assert not [
         line for line in told if "refused" in line and "Scal" not in line and "ScheduledActions" not in line
     ]
     assert not [line for line in told if "missing" in line or "not authorized" in line]
+
+
+@pytest.mark.parametrize("document", ["source_policy", "bucket_policy"])
+def test_the_exporter_cannot_forge_a_checkpoint(fresh: World, export: str, document: str) -> None:
+    """Each of the two policies denies it by itself, in a state that exists and in one that does not yet."""
+    changed = widened(fresh.documents)
+    (other,) = {"source_policy", "bucket_policy"} - {document}
+    changed[other]["Statement"] = [one for one in changed[other]["Statement"] if one["Effect"] == "Allow"]
+    fresh.apply(changed)
+    prefix = export.removeprefix(f"s3://{BUCKET}/")
+    s3 = _as_exporter(fresh)
+    s3.put_object(Bucket=BUCKET, Key=f"{prefix}segments/9999.json", Body=b"{}")
+    state = f"import/{DESTINATION}.{REGION}.{COPY}"
+    forged = (
+        f"{prefix}{state}/shards/0000-000000.json",
+        f"{prefix}{state}/control.json",
+        f"{prefix}import/probe.json",
+        f"{PREFIX}/{state}/applied.json",
+    )
+    for key in forged:
+        with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
+            s3.put_object(Bucket=BUCKET, Key=key, Body=b"{}")
+    fresh.s3.delete_object(Bucket=BUCKET, Key=f"{prefix}segments/9999.json")
+
+
+def test_the_debug_log_holds_no_secret(fresh: World) -> None:
+    """Neither the keys of the assumed role nor an item; each line of ours has a time stamp."""
+    log = fresh.export(TABLE, f"s3://{BUCKET}/{PREFIX}", "--log-level", "debug").stderr
+    assert re.search(r"^\S+Z DEBUG DescribeTable took \d+ ms$", log, re.MULTILINE)
+    assert not re.search("SecretAccessKey|SessionToken|X-Amz-Security-Token|LastEvaluatedKey|botocore", log)
+
+
+def _as_exporter(world: World) -> Any:
+    """S3 as the exporter's role sees it."""
+    user = world.users[SOURCE]
+    login = boto3.Session(*(user[name] for name in KEY_VARIABLES), region_name=REGION)
+    role = login.client("sts", endpoint_url=world.aws.url, config=CONFIG).assume_role(
+        RoleArn=f"arn:aws:iam::{SOURCE}:role/{ROLES[SOURCE]}",
+        RoleSessionName="forger",
+        ExternalId=EXTERNAL_ID,
+    )["Credentials"]
+    session = boto3.Session(
+        role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"], region_name=REGION
+    )
+    return session.client("s3", endpoint_url=world.aws.url, config=CONFIG)
 
 
 Needed = tuple[str, str]
@@ -273,6 +373,25 @@ REPORTED_BY_EXPORT: list[Needed] = [
     ("source_policy", "s3:GetBucketOwnershipControls"),
     ("bucket_policy", "s3:GetBucketOwnershipControls"),
 ]
+NATIVE = {
+    "dynamodb:ExportTableToPointInTime": ("--bucket-owner", DESTINATION),
+    "dynamodb:DescribeExport": ("--bucket-owner", DESTINATION),
+    "dynamodb:DescribeContinuousBackups": ("--bucket-owner", DESTINATION),
+    "dynamodb:UpdateContinuousBackups": ("--enable-pitr",),
+}
+NATIVE_IMPORT = {
+    "dynamodb:ImportTable": "import-table",
+    "dynamodb:DescribeImport": "import-table",
+    "dynamodb:StartBulkPutItems": "bulk",
+}
+# What looks for a job that an earlier command has started: by its ARN, or by a token that is old.
+FOUND_AGAIN = {
+    "dynamodb:ListImports": {"arn": "", "requested_at": "2024-05-14T11:14:20.608Z"},
+    "dynamodb:DescribeBulkOperation": {
+        "arn": f"arn:aws:dynamodb:{REGION}:{DESTINATION}:table/{COPY}/bulk-operation/1"
+    },
+    "dynamodb:ListBulkOperations": {"arn": "", "requested_at": "2024-05-14T11:14:20.608Z"},
+}
 REPORTED_BY_IMPORT: list[Needed] = [("destination_policy", action) for action in SETTINGS]
 IMPORT = {
     "s3:GetObject": (),
@@ -296,17 +415,27 @@ VERIFY = {
     "dynamodb:DescribeTable": (),
     "dynamodb:Scan": (),
     "dynamodb:BatchGetItem": (),
-    "dynamodb:BatchWriteItem": ("--repair", "--yes"),
+    "dynamodb:PutItem": ("--repair", "--yes"),
+    "dynamodb:DeleteItem": ("--repair", "--yes", "--delete-extra"),
 }
 COMPARE = ["dynamodb:DescribeTable", "dynamodb:Scan", "dynamodb:BatchGetItem"]
 TRUST: list[Needed] = [("source_trust", "sts:AssumeRole"), ("destination_trust", "sts:AssumeRole")]
+FOLLOW = [
+    "dynamodb:DescribeStream",
+    "dynamodb:GetShardIterator",
+    "dynamodb:GetRecords",
+    "dynamodb:UpdateTable",
+]
+BLOCK = {"dynamodb:PutResourcePolicy": "--finish", "dynamodb:DeleteResourcePolicy": "--unblock"}
 PROVEN: set[Needed] = {
     *EXPORT,
     *RESUME,
     *REPORTED_BY_EXPORT,
     *REPORTED_BY_IMPORT,
     *TRUST,
-    *(("destination_policy", action) for action in (*IMPORT, *VERIFY)),
+    *(("source_policy", action) for action in (*NATIVE, "dynamodb:ListExports")),
+    *(("source_policy", action) for action in (*FOLLOW, *BLOCK)),
+    *(("destination_policy", action) for action in (*NATIVE_IMPORT, *FOUND_AGAIN, *IMPORT, *VERIFY)),
     *(("source_policy", action) for action in COMPARE),
 }
 
@@ -356,25 +485,126 @@ def test_what_the_export_may_not_read_is_reported(fresh: World, document: str, a
     assert action in result.stderr
 
 
+@pytest.mark.parametrize(("action", "words"), NATIVE.items())
+def test_each_action_of_a_native_export_is_needed(fresh: World, action: str, words: tuple[str, ...]) -> None:
+    """Without it the export fails, and says which action of which policy is missing. MiniStack's own export writes no file."""
+    client = fresh.accounts.dynamodb(fresh.aws, SOURCE)
+    recovery = {"PointInTimeRecoveryEnabled": "--enable-pitr" not in words}
+    client.update_continuous_backups(TableName=TABLE, PointInTimeRecoverySpecification=recovery)
+    fresh.without("source_policy", action)
+    result = fresh.export(TABLE, f"s3://{BUCKET}/{PREFIX}", "--method", "pitr", *words, check=False)
+    client.update_continuous_backups(
+        TableName=TABLE, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    )
+    _assert_refused(result, "source_policy", action)
+
+
+@pytest.fixture
+def without_stream(fresh: World) -> Iterator[World]:
+    """The source's table without a stream; afterwards it has one again."""
+    _switch_stream(fresh, enabled=False)
+    yield fresh
+    _switch_stream(fresh, enabled=True)
+
+
+def _switch_stream(world: World, *, enabled: bool) -> None:
+    client = world.accounts.dynamodb(world.aws, SOURCE)
+    stream = client.describe_table(TableName=TABLE)["Table"].get("StreamSpecification", {})
+    if stream.get("StreamEnabled", False) != enabled:
+        wanted = (
+            {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"} if enabled else {"StreamEnabled": False}
+        )
+        client.update_table(TableName=TABLE, StreamSpecification=wanted)
+
+
+@pytest.mark.parametrize("action", FOLLOW)
+def test_each_action_of_a_follow_is_needed(without_stream: World, action: str) -> None:
+    """Without it the capture does not begin, or ends, with the action and the policy; to enable a stream is tried first."""
+    without_stream.without("source_policy", action)
+    result = without_stream.export(TABLE, f"s3://{BUCKET}/{PREFIX}", "--follow", check=False)
+    _assert_refused(result, "source_policy", action)
+
+
+def test_a_table_is_followed_and_its_writers_blocked(without_stream: World) -> None:
+    """Under exactly these policies: the export, the gate with its block, and the way back; each is refused without its action."""
+    world = without_stream
+    world.apply(widened(world.documents))
+    role = ("--role-arn", f"arn:aws:iam::{SOURCE}:role/{ROLES[SOURCE]}", "--external-id", EXTERNAL_ID)
+    words = (TABLE, f"s3://{BUCKET}/{PREFIX}", "--follow", *role)
+    with commands.start("ddb-export", *words, endpoint=world.aws, env=world.users[SOURCE]) as process:
+        assert process.stdout is not None
+        export = process.stdout.readline().strip()
+        _wait_for(world, export.removeprefix(f"s3://{BUCKET}/") + "manifest.json")
+        for action, option in BLOCK.items():
+            world.without("source_policy", action)
+            more = ("--block-writes",) if option == "--finish" else ()
+            _assert_refused(world.export(option, export, *more, check=False), "source_policy", action)
+            world.apply(widened(world.documents))
+            done = world.export(option, export, *more).json()
+            assert done["status"] == ("closed" if more else "unblocked")
+            _remove_policy(world, option)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (0, ""), stderr
+
+
+def _wait_for(world: World, key: str) -> None:
+    deadline = time.monotonic() + 60
+    while not world.keys() >= {key}:
+        assert time.monotonic() < deadline, f"{key} is not there"
+        time.sleep(0.2)
+
+
+def _remove_policy(world: World, option: str) -> None:
+    """Before --unblock: the table's own statement goes, so that nothing is left of its policy but the block."""
+    client = world.accounts.dynamodb(world.aws, SOURCE)
+    arn = client.describe_table(TableName=TABLE)["Table"]["TableArn"]
+    if option == "--finish":
+        policy = json.loads(client.get_resource_policy(ResourceArn=arn)["Policy"])
+        policy["Statement"] = [
+            one for one in policy["Statement"] if one.get("Sid") == "DdbTransferBlockWrites"
+        ]
+        client.put_resource_policy(ResourceArn=arn, Policy=json.dumps(policy))
+    else:
+        with pytest.raises(client.exceptions.PolicyNotFoundException):
+            client.get_resource_policy(ResourceArn=arn)
+        _put_policy(client, arn)
+
+
+def test_looking_for_an_old_request_is_an_action(fresh: World) -> None:
+    """A request whose token has expired is looked for among the table's exports."""
+    fresh.apply(widened(fresh.documents))
+    words = (TABLE, f"s3://{BUCKET}/{PREFIX}", "--method", "pitr", "--bucket-owner", DESTINATION)
+    assert "manifest-summary.json is not there" in fresh.export(*words, check=False).stderr
+    requests = f"{PREFIX}/AWSDynamoDB/requests/"
+    stored_keys = fresh.keys()
+    (key, *_) = sorted(one for one in stored_keys if one.startswith(requests))
+    stored = json.loads(fresh.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    old = json.dumps(stored | {"requested_at": "2024-05-14T11:14:20.608Z"})
+    fresh.s3.put_object(Bucket=BUCKET, Key=requests + "old.json", Body=old.encode())
+    fresh.without("source_policy", "dynamodb:ListExports")
+    result = fresh.export("--resume", f"s3://{BUCKET}/{requests}old.json", check=False)
+    _assert_refused(result, "source_policy", "dynamodb:ListExports")
+
+
 @pytest.mark.parametrize(("document", "action"), RESUME)
 def test_each_action_of_a_resume_is_needed(fresh: World, document: str, action: str) -> None:
     """A killed export leaves an upload behind, which its resume has to find and abort."""
-    folder = _unfinished(fresh)
+    storage = _unfinished(fresh)
     fresh.without(document, action)
-    _assert_refused(fresh.export("--resume", folder, check=False), document, action)
+    _assert_refused(fresh.export("--resume", storage, check=False), document, action)
     fresh.apply(fresh.documents)
-    assert fresh.export("--resume", folder).json()["status"] == "complete"
+    assert fresh.export("--resume", storage).json()["status"] == "complete"
 
 
 def _unfinished(world: World) -> str:
     """An export as a kill leaves it: begun, with an open upload and no manifest."""
-    folder = str(world.export().json()["export"])
-    key = folder.removeprefix(f"s3://{BUCKET}/")
+    storage = str(world.export().json()["export"])
+    key = storage.removeprefix(f"s3://{BUCKET}/")
     names = ["manifest.json", *(f"segments/{segment:04d}.json" for segment in range(16))]
     for name in names:
         world.s3.delete_object(Bucket=BUCKET, Key=key + name)
     world.s3.create_multipart_upload(Bucket=BUCKET, Key=key + "data/0000-000000.json.gz")
-    return folder
+    return storage
 
 
 @pytest.mark.parametrize(("action", "words"), IMPORT.items())
@@ -386,9 +616,45 @@ def test_each_action_of_the_import_is_needed(
     What concerns the bucket is found out before the table is made.
     """
     fresh.without("destination_policy", action)
-    result = fresh.load(export, "--create-table", "--restart", *words, check=False)
+    result = fresh.load(export, *CREATE, "--restart", *words, check=False)
     _assert_refused(result, "destination_policy", action)
     assert COPY not in fresh.tables() or action.startswith("dynamodb:")
+
+
+@pytest.mark.parametrize(("action", "engine"), NATIVE_IMPORT.items())
+def test_each_action_of_a_native_import_is_needed(
+    fresh: World, export: str, action: str, engine: str
+) -> None:
+    """Without it the import fails, and says which action of which policy is missing."""
+    fresh.without("destination_policy", action)
+    words = ("--engine", engine, "--create-table", "--restart")
+    _assert_refused(fresh.load(export, *words, check=False), "destination_policy", action)
+
+
+def test_dynamodb_loads_with_exactly_these_policies(fresh: World, export: str) -> None:
+    """Table, items and settings."""
+    fresh.apply(widened(fresh.documents))
+    words = ("--engine", "import-table", "--create-table", "--restart")
+    assert fresh.load(export, *words).json()["items_written"] == 60
+
+
+@pytest.mark.parametrize(("action", "job"), FOUND_AGAIN.items())
+def test_each_action_that_finds_a_job_again_is_needed(
+    fresh: World, export: str, action: str, job: dict[str, str]
+) -> None:
+    """The plan says which job an earlier command has started, or with which token."""
+    engine = "bulk" if "Bulk" in action else "import-table"
+    words = ("--engine", engine, "--create-table")
+    fresh.apply(widened(fresh.documents))
+    fresh.load(
+        export, *words, "--restart", check=False
+    )  # MiniStack has no bulk put, but the plan is there by then
+    key = f"{export.removeprefix(f's3://{BUCKET}/')}import/{DESTINATION}.{REGION}.{COPY}/plan.json"
+    plan = json.loads(fresh.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    changed = plan | {"completed_at": "", "native": plan["native"] | job}
+    fresh.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(changed).encode())
+    fresh.without("destination_policy", action)
+    _assert_refused(fresh.load(export, *words, check=False), "destination_policy", action)
 
 
 @pytest.mark.parametrize(("document", "action"), REPORTED_BY_IMPORT)
@@ -397,7 +663,7 @@ def test_what_the_import_may_not_read_is_reported(
 ) -> None:
     """A setting of the destination that can't be read is not touched."""
     fresh.without(document, action)
-    result = fresh.load(export, "--create-table", "--restart").json()
+    result = fresh.load(export, *CREATE, "--restart").json()
     assert [action in difference["note"] for difference in result["drift"]].count(True) >= (
         action != "dynamodb:DescribeKinesisStreamingDestination"  # the source has none, so nothing is missed
     )
@@ -405,12 +671,13 @@ def test_what_the_import_may_not_read_is_reported(
 
 @pytest.fixture
 def damaged(fresh: World, export: str) -> World:
-    """A loaded copy of the table that lacks an item."""
+    """A loaded copy of the table that lacks an item and has another one instead."""
     fresh.apply(widened(fresh.documents))
-    fresh.load(export, "--create-table", "--restart")
+    fresh.load(export, *CREATE, "--restart")
     client = fresh.accounts.dynamodb(fresh.aws, DESTINATION)
     item = client.scan(TableName=COPY, Limit=1)["Items"][0]
     client.delete_item(TableName=COPY, Key={name: item[name] for name in ("pk", "sk")})
+    client.put_item(TableName=COPY, Item=item | {"pk": {"S": "extra"}})
     return fresh
 
 

@@ -81,6 +81,28 @@ def test_many_items_in_many_shards(
     )
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_names_of_key_attributes_may_have_any_character(
+    aws_mover: Mover, aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str], form: str
+) -> None:
+    """Quotes, backslashes, spaces and control characters: export, both ways of writing, and verification."""
+    key, name = KeySpec('a"b\\', "S", "so\tr t", "N"), unique_name()
+    ours, theirs = accounts.dynamodb(aws, SOURCE), accounts.dynamodb(aws, DESTINATION)
+    for client in (ours, theirs):
+        create_table(client, name, key)
+    items = [{key.hash_name: {"S": f"\x1b[31m{n}"}, key.range_name: {"N": str(n)}} for n in range(40)]
+    fill(ours, name, items)
+    export = aws_mover.exported(name, "--format", form)
+    assert aws_mover.load(export, name).json()["items_written"] == 40
+    again = aws_mover.load(export, name, "--restart", "--on-existing", "skip").json()
+    assert again["items_skipped"] == 40
+    assert_same_tables((ours, name), (theirs, name))
+    theirs.delete_item(TableName=name, Key=items[7])
+    found = aws_mover._run("ddb-verify", DESTINATION, export, name, check=False)
+    assert (found.exit_code, found.json()["missing"]) == (4, 1)
+    assert "\x1b" not in found.stderr
+
+
 def test_an_empty_table_is_an_export(mover: Mover, tables: Callable[..., tuple[str, str]]) -> None:
     """No items are no shards, and a manifest."""
     source, destination = tables([], KeySpec())
@@ -119,6 +141,9 @@ def test_the_layout_is_aws_s_own(
         "manifest-summary.md5",
         "manifest-files.json",
         "manifest-files.md5",
+        "running.json",
+        "report.html",
+        "lease.json",
     }
     assert {name for name in objects if name.startswith("segments/")} == {
         f"segments/{segment:04d}.json" for segment in range(16)
@@ -126,7 +151,8 @@ def test_the_layout_is_aws_s_own(
     data = {name for name in objects if name.startswith("data/")}
     assert data == {shard["key"].removeprefix(prefix) for shard in manifest["shards"]}
     assert data == {entry["dataFileS3Key"].removeprefix(prefix) for entry in files}
-    assert data | plain | {name for name in objects if name.startswith("segments/")} == set(objects)
+    others = {name for name in objects if name.startswith(("segments/", "runs/"))}
+    assert data | plain | others == set(objects)
 
     for entry, shard in zip(files, manifest["shards"], strict=True):
         stored = objects[entry["dataFileS3Key"].removeprefix(prefix)]
@@ -190,7 +216,7 @@ def test_a_bucket_of_another_account_needs_its_policy(
     mover = Mover(aws, aws, closed_bucket)
     refused = mover.export(source, f"s3://{closed_bucket}", check=False)
     assert refused.exit_code == 1
-    assert f"Bucket {closed_bucket} is forbidden" in refused.stderr
+    assert f"Access denied to bucket {closed_bucket}" in refused.stderr
     assert "bucket's policy" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert "Contents" not in accounts.s3(aws, DESTINATION).list_objects_v2(Bucket=closed_bucket)

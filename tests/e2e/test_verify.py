@@ -2,10 +2,11 @@
 
 import configparser
 import hashlib
+import itertools
 import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ import pytest
 
 from ddb_export.encoding import Encoding
 from ddb_export.shard_writer import ShardWriter
-from ddb_import.verify import run as verify_run
-from ddb_import.verify.options import VerifyOptions
+from ddb_import.verify import run
+from ddb_import.verify.options import Repair, VerifyOptions
+from ddb_import.verify.repair import _Repairer
 from ddb_import.verify.result import Verdict
-from ddb_shared import manifest as manifests
-from ddb_shared.aws import Aws, AwsOptions
-from ddb_shared.manifest import FORMAT, Manifest, Settings, Shard, Source
-from ddb_shared.options import Common
-from ddb_shared.progress import Style
-from ddb_shared.storage import S3Folder
-from ddb_shared.workers import Stop
+from ddb_shared.aws.clients import Aws, AwsOptions
+from ddb_shared.command.options import Common
+from ddb_shared.format import manifest as manifests
+from ddb_shared.format.manifest import FORMAT, FormatOptions, Manifest, Shard, Source
+from ddb_shared.runtime.display import ProgressOptions, Style
+from ddb_shared.runtime.stop import Stop
+from ddb_shared.storage.s3 import S3Storage
+from ddb_shared.table.settings import Setting
 from e2e.conftest import Mover
 from support import commands
 from support.accounts import Accounts
@@ -51,29 +54,40 @@ def item(number: int) -> dict[str, Any]:
 
 def made_export(s3: Any, bucket: str, count: int, shards: int = 8) -> str:
     """An export of `count` items, written straight into the bucket."""
-    folder = S3Folder(s3, bucket, f"{manifests.EXPORTS}{EXPORT_ID}")
-    encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+    return export_of(s3, bucket, [item(number) for number in range(count)], shards=shards)
+
+
+def export_of(
+    s3: Any,
+    bucket: str,
+    items: list[dict[str, Any]],
+    settings: dict[str, Setting] | None = None,
+    shards: int = 8,
+) -> str:
+    """An export of these items, and of these settings of their table."""
+    storage = S3Storage(s3, bucket, f"{manifests.EXPORTS}{EXPORT_ID}")
+    encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
     written = []
     for segment in range(shards):
-        writer = ShardWriter(folder, segment, 0, Encoding(compression="gzip"))
-        for start in range(segment * 1000, count, shards * 1000):
-            writer.write([encoder(item(n)).encode() for n in range(start, min(start + 1000, count))])  # type: ignore[misc]
+        writer = ShardWriter(storage, segment, 0, Encoding(compression="gzip"))
+        for start in range(segment * 1000, len(items), shards * 1000):
+            writer.write([encode(one).encode() for one in items[start : start + 1000]])  # type: ignore[misc]
         written.append(writer.commit())
-    publish(folder, written)
-    return folder.url
+    publish(storage, written, settings)
+    return storage.url
 
 
-def publish(folder: S3Folder, shards: list[Shard]) -> None:
+def publish(storage: S3Storage, shards: list[Shard], settings: dict[str, Setting] | None = None) -> None:
     """The manifest of these shards."""
     arn = f"arn:aws:dynamodb:{REGION}:{SOURCE}:table/made"
     items, size = sum(shard.items for shard in shards), sum(shard.bytes for shard in shards)
     manifests.write(
-        folder,
+        storage,
         Manifest(
             format=FORMAT, export_id=EXPORT_ID, tool_version="0", method="scan", started_at="", finished_at="",
             source=Source(table_name="made", table_arn=arn, table_id="", account=SOURCE, region=REGION),
-            table={}, consumed_rcu=0.0, items=items, bytes=size, shards=shards,
-            options=Settings(
+            table={}, settings=settings or {}, consumed_rcu=0.0, items=items, bytes=size, shards=shards,
+            options=FormatOptions(
                 format="jsonl", compression="gzip", segments=len(shards), shard_size=0, consistent_read=False
             ),
         ),
@@ -193,27 +207,31 @@ def test_every_planted_difference_is_found_and_none_invented(
 
     mended = verify(mover, export, table, "--repair", "--yes").json()
     assert (mended["verdict"], mended["repaired"], mended["deleted"]) == ("different", 33, 0)
-    cleaned = verify(mover, export, table, "--repair", "--yes", "--delete-extra").json()
-    assert (cleaned["verdict"], cleaned["extra"], cleaned["missing"], cleaned["different"]) == (
-        "identical",
+    assert (mended["missing"], mended["extra"], mended["different"]) == (0, 3, 0)
+    before = mended["before"]
+    assert (before["verdict"], before["missing"], before["extra"], before["different"]) == (
+        "different",
         3,
-        0,
-        0,
+        3,
+        30,
     )
-    assert (cleaned["repaired"], cleaned["deleted"]) == (0, 3)
+    assert (before["items_table"], mended["items_table"]) == (MANY, MANY + 3)
+    cleaned = verify(mover, export, table, "--repair", "--yes", "--delete-extra").json()
+    assert (cleaned["verdict"], cleaned["extra"], cleaned["before"]["extra"]) == ("identical", 0, 3)
+    assert (cleaned["repaired"], cleaned["deleted"], cleaned["items_table"]) == (0, 3, MANY)
     assert verify(mover, export, table).json()["verdict"] == "identical"
 
 
 @pytest.fixture
-def options(mover: Mover, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], tuple[VerifyOptions, Aws]]:
+def in_process(mover: Mover, monkeypatch: pytest.MonkeyPatch) -> "InProcess":
     """A verification within this process, as the destination."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", DESTINATION)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
 
-    def make(export: str, table: str) -> tuple[VerifyOptions, Aws]:
+    def make(export: str, table: str, **options: Any) -> tuple[VerifyOptions, Aws]:
         aws = AwsOptions(region=REGION, endpoint_url=_url(mover.engine), s3_endpoint_url=_url(mover.aws))
-        common = Common(aws=aws, processes=1, progress=Style.NONE, as_json=True)
-        return VerifyOptions(common=common, export=export, table=table), Aws(aws)
+        common = Common(aws=aws, processes=1, progress=ProgressOptions(style=Style.NONE), as_json=True)
+        return VerifyOptions(common=common, export=export, table=table, **options), Aws(aws)
 
     return make
 
@@ -222,29 +240,185 @@ def _url(endpoint: Endpoint | str) -> str:
     return endpoint if isinstance(endpoint, str) else endpoint.url
 
 
-def test_more_differences_than_fit_are_named_in_slices(
-    mover: Mover,
-    accounts: Accounts,
-    loaded: Callable[[int], tuple[str, str]],
-    options: Callable[[str, str], tuple[VerifyOptions, Aws]],
-    monkeypatch: pytest.MonkeyPatch,
+def change(client: Any, table: str, count: int, step: int) -> set[tuple[str, str]]:
+    """Every `step`th item is changed, deleted or followed by an extra one, in turn; returns kinds and sort keys."""
+    expected, kinds = set(), itertools.cycle(("different", "missing", "extra"))
+    puts: list[int] = []
+    deletes: list[int] = []
+    for number, kind in zip(range(0, count, step), kinds, strict=False):
+        at = number + 10 * count if kind == "extra" else number
+        expected.add((kind, str(at)))
+        (deletes if kind == "missing" else puts).append(at)
+    fill(client, table, [item(at) | {"text": {"S": "changed"}} for at in puts])
+    for at in deletes:
+        client.delete_item(TableName=table, Key=key_of(at))
+    return expected
+
+
+InProcess = Callable[..., tuple[VerifyOptions, Aws]]
+
+
+def test_scattered_differences_take_three_passes(
+    mover: Mover, accounts: Accounts, loaded: Callable[[int], tuple[str, str]], in_process: InProcess
 ) -> None:
-    """With room for few items at a time: a canonical pass, then a pass and a part of the report for each slice."""
-    export, table = loaded(2_000)
+    """One item in five differs, in buckets all over: one pass for the digests, one to refine them, one to name the keys."""
+    export, table = loaded(3_000)
+    expected = change(accounts.dynamodb(mover.engine, DESTINATION), table, 3_000, 5)
+    result = run.run_verify(*in_process(export, table), Stop())
+    assert (result.verdict, result.passes, result.unnamed) == (Verdict.DIFFERENT, 3, 0)
+    assert (result.missing, result.extra, result.different) == (200, 200, 200)
+    assert result.report
+    assert expected == set(named(accounts.s3(mover.aws, DESTINATION), result.report))
+
+
+def test_naming_stops_at_the_limit_and_says_so(
+    mover: Mover, accounts: Accounts, loaded: Callable[[int], tuple[str, str]]
+) -> None:
+    """600 differences, 50 of them named: the others are counted, and stderr announces each pass and what it reads."""
+    export, table = loaded(3_000)
+    expected = change(accounts.dynamodb(mover.engine, DESTINATION), table, 3_000, 5)
+    result = verify(mover, export, table, "--max-differences", 200)
+    document = result.json()
+    assert (result.exit_code, document["verdict"], document["passes"]) == (4, "different", 3)
+    assert (document["missing"], document["extra"], document["different"]) == (200, 200, 200)
+    assert (document["unnamed"], document["estimated"]) == (400, False)
+    found = named(accounts.s3(mover.aws, DESTINATION), document["report"])
+    assert len(found) == 200
+    assert set(found) < expected
+    passes = [line for line in result.stderr.splitlines() if line.startswith("Pass ")]
+    assert ["Pass 1", "Pass 2", "Pass 3"] == [line[:6] for line in passes]
+    assert all("read units" in line for line in passes)
+    assert "at most 200 differences are named" in result.stderr.lower()
+
+
+@pytest.mark.parametrize("what", ["empty", "another"])
+def test_a_wrong_table_is_recognised_without_a_pass(
+    what: str, mover: Mover, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """A hundred items are looked up first; where none is there, and more are missing than would be named, that is the result."""
+    export, table = made_export(accounts.s3(mover.aws, DESTINATION), mover.bucket, 2_000), unique_name()
+    client = accounts.dynamodb(mover.engine, DESTINATION)
+    create_table(client, table)
+    if what == "another":
+        fill(client, table, varied_items(100))
+    result = verify(mover, export, table, "--max-differences", 1_000)
+    document = result.json()
+    assert (result.exit_code, document["verdict"], document["passes"]) == (4, "different", 0)
+    assert (document["missing"], document["items_export"]) == (2_000, 2_000)
+    assert (document["extra"], document["unnamed"]) == ((0, 1_900) if what == "empty" else (None, None))
+    assert ("the table is empty" in document["reason"]) == (what == "empty")
+    assert len(named(accounts.s3(mover.aws, DESTINATION), document["report"])) == 100
+    whole = verify(mover, export, table, "--max-differences", 5_000).json()
+    assert (whole["passes"], whole["missing"], whole["extra"]) == (3, 2_000, 0 if what == "empty" else 100)
+
+
+def test_a_repair_overwrites_nothing_that_changed_since(
+    mover: Mover, accounts: Accounts, loaded: Callable[[int], tuple[str, str]], in_process: InProcess
+) -> None:
+    """Between the report and the repair somebody writes: what is new stays and is reported, what is as it was is repaired."""
+    export, table = loaded(300)
     client, s3 = accounts.dynamodb(mover.engine, DESTINATION), accounts.s3(mover.aws, DESTINATION)
-    expected = plant(client, table, 2_000)
-    monkeypatch.setattr(verify_run, "SLICE_BYTES", 16_000)
-    wanted, aws = options(export, table)
-    result = verify_run.run_verify(wanted, aws, Stop())
-    assert (result.verdict, result.missing, result.extra, result.different) == (Verdict.DIFFERENT, 3, 3, 30)
-    assert result.report is not None
-    found = named(s3, result.report)
-    part = 2
-    while len(found) < len(expected):
-        found |= named(s3, result.report.replace(".jsonl", f".{part:04d}.jsonl"))
-        part += 1
-    assert part > 2
-    assert expected == {key: line["attributes"] for key, line in found.items()}
+    for number in (1, 2):
+        client.put_item(TableName=table, Item=item(number) | {"text": {"S": "wrong"}})
+        client.delete_item(TableName=table, Key=key_of(number + 10))
+        client.put_item(TableName=table, Item=item(number + 1_000))
+    written = {number: item(number) | {"text": {"S": "new"}} for number in (1, 11, 1_001)}
+
+    def write_and_agree(_: str) -> bool:
+        fill(client, table, list(written.values()))
+        return True
+
+    options, aws = in_process(export, table, repair=Repair(delete_extra=True, confirmed=False))
+    result = run.run_verify(options, aws, Stop(), ask=write_and_agree)
+    for number, expected in written.items():
+        assert expected["text"] == client.get_item(TableName=table, Key=key_of(number))["Item"]["text"]
+    assert (result.repaired, result.deleted, result.changed_since, result.refused) == (2, 1, 3, 0)
+    assert (result.verdict, result.missing, result.extra, result.different) == (Verdict.DIFFERENT, 0, 1, 2)
+    assert result.before
+    assert (result.before.missing, result.before.extra, result.before.different) == (2, 2, 2)
+    assert result.items_table == 301
+    assert result.unrepaired
+    left = named(s3, result.unrepaired)
+    assert {("different", "1"), ("different", "11"), ("extra", "1001")} == set(left)
+    assert all(
+        (line["reason"], line["actual"]["text"]) == ("changed", {"S": "new"}) for line in left.values()
+    )
+    assert verify(mover, export, table).json()["different"] == 2
+
+
+def test_a_write_during_the_repair_is_not_overwritten(
+    mover: Mover, accounts: Accounts, loaded: Callable[[int], tuple[str, str]], in_process: InProcess,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Even one that comes after the last look: the write itself is on the condition that the item is as it was."""
+    export, table = loaded(100)
+    client = accounts.dynamodb(mover.engine, DESTINATION)
+    client.put_item(TableName=table, Item=item(1) | {"text": {"S": "wrong"}})
+    client.delete_item(TableName=table, Key=key_of(2))
+    client.put_item(TableName=table, Item=item(1_003))
+    written = {number: item(number) | {"text": {"S": "new"}} for number in (1, 2, 1_003)}
+    send = _Repairer._send
+
+    async def send_late(self: Any, difference: Any) -> None:
+        fill(client, table, list(written.values()))
+        await send(self, difference)
+
+    monkeypatch.setattr(_Repairer, "_send", send_late)
+    result = run.run_verify(
+        *in_process(export, table, repair=Repair(delete_extra=True, confirmed=True)), Stop()
+    )
+    for number, expected in written.items():
+        assert expected["text"] == client.get_item(TableName=table, Key=key_of(number))["Item"]["text"]
+    assert (result.repaired, result.deleted, result.changed_since) == (0, 0, 3)
+
+
+def enable_time_to_live(client: Any, table: str) -> None:
+    client.update_time_to_live(
+        TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"}
+    )
+
+
+@pytest.mark.parametrize("enabled", ["table", "source", "neither"])
+def test_expired_items_are_a_class_of_their_own(
+    enabled: str, mover: Mover, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """Where the table's time to live deletes them, their absence is no difference; where only the source's does, it is one."""
+    s3, client, table = (
+        accounts.s3(mover.aws, DESTINATION),
+        accounts.dynamodb(mover.engine, DESTINATION),
+        unique_name(),
+    )
+    past, future = ({"N": str(int(time.time()) + seconds)} for seconds in (-3_600, 3_600))
+    items = [item(0) | {"expires": past}, item(1) | {"expires": future}, item(2)]
+    setting = Setting({"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"})
+    export = export_of(s3, mover.bucket, items, {"time_to_live": setting} if enabled == "source" else {})
+    create_table(client, table)
+    fill(client, table, items[2:])
+    if enabled == "table":
+        enable_time_to_live(client, table)
+    result = verify(mover, export, table)
+    document = result.json()
+    expected = {"table": (4, 1, 1), "source": (4, 1, 1), "neither": (4, 2, 0)}[enabled]
+    assert expected == (result.exit_code, document["missing"], document["expired"])
+    found = named(s3, document["report"])
+    assert {("missing" if enabled == "neither" else "expired", "0"), ("missing", "1")} == set(found)
+    fill(client, table, items[1:2])
+    result = verify(mover, export, table)
+    document = result.json()
+    verdict = "identical" if enabled == "table" else "different"
+    assert (result.exit_code, document["verdict"]) == ({"identical": 0, "different": 4}[verdict], verdict)
+    assert (document["missing"], document["expired"]) == ((1, 0) if enabled == "neither" else (0, 1))
+    repaired = verify(mover, export, table, "--repair", "--yes").json()
+    assert repaired["repaired"] == (1 if enabled == "neither" else 0)
+
+
+def test_a_sample_of_nothing_proves_nothing(mover: Mover, loaded: Callable[[int], tuple[str, str]]) -> None:
+    """Too small a percentage of few items: incomplete, exit code 1, and what to do."""
+    export, table = loaded(20)
+    result = verify(mover, export, table, "--sample", 0.000001)
+    document = result.json()
+    assert (result.exit_code, document["verdict"], document["items_export"]) == (1, "incomplete", 0)
+    assert "larger --sample" in document["reason"]
 
 
 def test_a_damaged_shard_is_no_pass(
@@ -288,15 +462,15 @@ def bad_export(s3: Any, bucket: str) -> str:
     lines = [good, good, "not json", '{"Item":{"text":{"S":"no key"}}}', '{"Item":{"pk":{"N":"1"},"sk":{"N":"1"}}}',
              json.dumps(item(2)), f'{good[:-1]},"more":{{"a":{{}}}}}}']  # fmt: skip
     data = "\n".join(lines).encode()
-    folder = S3Folder(s3, bucket, f"{manifests.EXPORTS}{EXPORT_ID}")
-    key = folder.key("data/0000-000000.json")
-    folder.write("data/0000-000000.json", data)
+    storage = S3Storage(s3, bucket, f"{manifests.EXPORTS}{EXPORT_ID}")
+    key = storage.key("data/0000-000000.json")
+    storage.write("data/0000-000000.json", data)
     sha256 = hashlib.sha256(data).hexdigest()
     shard = Shard(
         key=key, segment=0, items=len(lines), bytes=len(data), stored_bytes=len(data), md5="", sha256=sha256
     )
-    publish(folder, [shard])
-    return folder.url
+    publish(storage, [shard])
+    return storage.url
 
 
 def test_lines_that_are_no_items_are_missing(
@@ -311,7 +485,7 @@ def test_lines_that_are_no_items_are_missing(
     result = verify(mover, export, table, "--repair", "--yes")
     document = result.json()
     assert (result.exit_code, document["missing"], document["extra"], document["different"]) == (4, 5, 0, 0)
-    assert (document["repaired"], len(document["refusals"])) == (0, 5)
+    assert (document["repaired"], document["refused"], len(document["refusals"])) == (0, 5, 5)
     bucket, _, key = document["report"].removeprefix("s3://").partition("/")
     report = s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()
     named_keys = [json.loads(line)["key"] for line in report]
@@ -387,6 +561,14 @@ def test_two_tables(mover: Mover, accounts: Accounts, unique_name: Callable[[], 
     assert verify(mover, *line, env=env).json()["verdict"] == "identical"
 
 
+def iter_until(lines: Iterable[str], words: str) -> Iterator[str]:
+    """The lines up to the first one with these words."""
+    for line in lines:
+        yield line
+        if words in line:
+            return
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_is_no_pass(
     number: signal.Signals, code: int, mover: Mover, loaded: Callable[[int], tuple[str, str]]
@@ -397,11 +579,14 @@ def test_an_interruption_is_no_pass(
     with commands.start(
         "ddb-verify", *line, account=DESTINATION, endpoint=mover.engine, s3_endpoint=mover.aws
     ) as process:
-        time.sleep(4)
+        assert process.stderr
+        stderr = "".join(iter_until(process.stderr, "Pass 1"))
         process.send_signal(number)
-        began = time.monotonic()
-        stdout, stderr = process.communicate(timeout=30)
-    assert time.monotonic() - began < 10
+        started_at = time.monotonic()
+        stdout, rest = process.communicate(timeout=30)
+    stderr += rest
+    assert time.monotonic() - started_at < 10
     assert (process.returncode, json.loads(stdout)["verdict"]) == (code, "incomplete")
     assert f"ddb-verify {export} {table}" in stderr
+    assert "saved" not in stderr
     assert "Traceback" not in stderr

@@ -20,11 +20,11 @@ def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str
         (["T", "s3://bucket", "--compression", "lzma"], "'lzma' is not one of"),
         (["T", "s3://bucket", "--segments", "0"], "0 is not in the range"),
         (["T", "s3://bucket", "--segments", "many"], "'many' is not a valid integer"),
-        (["T", "s3://bucket", "--max-rcu", "0"], "'0' is not a rate. Write capacity units per second"),
+        (["T", "s3://bucket", "--max-rcu", "0"], "'0' is not a rate. Expected capacity units per second"),
         (["T", "s3://bucket", "--max-rcu", "nan"], "'nan' is not a rate"),
         (
             ["T", "s3://bucket", "--shard-size", "64 parsecs"],
-            "'64 parsecs' is not a size. Write it like 64MiB",
+            "'64 parsecs' is not a size such as 64MiB",
         ),
         (["T", "s3://bucket", "--processes", "0"], "0 is not in the range"),
         (["T", "s3://bucket", "--no-such-option"], "No such option"),

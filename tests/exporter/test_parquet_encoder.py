@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from ddb_export import parquet_encoder
 from ddb_export.columns import choose_columns
-from ddb_export.encoding import PARQUET, Encoding
-from ddb_shared.columns import Column
-from ddb_shared.table import KeyAttribute
+from ddb_export.encoders import open_encoder
+from ddb_export.encoding import Encoding
+from ddb_shared.format.columns import Column
+from ddb_shared.format.manifest import PARQUET
+from ddb_shared.table.description import KeyAttribute
 from support.items import conformance_items, items_strategy
 from support.varied import varied_items
 
@@ -32,7 +34,7 @@ def encoded(items: list[dict[str, Any]]) -> list[bytes]:
 
 def parquet(lines: list[bytes], columns: tuple[Column, ...], **options: Any) -> bytes:
     """One file, of pages of a hundred items."""
-    encoder = Encoding(format=PARQUET, compression="zstd", columns=columns, **options).encoder()
+    encoder = open_encoder(Encoding(format=PARQUET, compression="zstd", columns=columns, **options))
     pages = [lines[start : start + 100] for start in range(0, len(lines), 100)]
     data = b"".join(encoder.add([msgspec.Raw(line) for line in page]) for page in pages) + encoder.finish()
     assert encoder.plain_bytes == sum(map(len, lines))
@@ -172,7 +174,7 @@ def test_a_value_that_fits_no_column_loses_nothing(odd: bytes) -> None:
 
 def test_newlines_between_tokens_are_left_out() -> None:
     """A service may send white space; the reader of lines must not see a line's end in it."""
-    encoder = Encoding(format=PARQUET, compression="none", columns=ODD_COLUMNS[:1]).encoder()
+    encoder = open_encoder(Encoding(format=PARQUET, compression="none", columns=ODD_COLUMNS[:1]))
     (row,) = rows(encoder.add([msgspec.Raw(b'{\n"pk":\n{"S":"a\\nb"}}')]) + encoder.finish())
     assert ("a\nb", '{"pk":{"S":"a\\nb"}}') == (row["pk"], row["item"])
 
@@ -206,7 +208,7 @@ def test_row_groups_end_by_size(compression: str, monkeypatch: pytest.MonkeyPatc
         {"pk": {"S": "x"}, "b": {"B": chance.randbytes(chance.choice([10, 40_000]))}} for _ in range(300)
     ]
     lines = encoded(items)
-    encoder = Encoding(format=PARQUET, compression=compression, columns=ODD_COLUMNS).encoder()
+    encoder = open_encoder(Encoding(format=PARQUET, compression=compression, columns=ODD_COLUMNS))
     data = b"".join(encoder.add([msgspec.Raw(line)]) for line in lines) + encoder.finish()
     metadata = pq.read_metadata(io.BytesIO(data))
     sizes = [
@@ -221,8 +223,8 @@ def test_row_groups_end_by_size(compression: str, monkeypatch: pytest.MonkeyPatc
 def test_a_shard_ends_before_its_footer_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each column of each row group costs memory wherever the file is open, so 1,000 columns make smaller shards."""
     monkeypatch.setattr(parquet_encoder, "ROW_GROUP_BYTES", 1)
-    monkeypatch.setattr(parquet_encoder, "MOST_COLUMN_CHUNKS", 3 * (len(ODD_COLUMNS) + 1))
-    encoder = Encoding(format=PARQUET, compression="zstd", columns=ODD_COLUMNS).encoder()
+    monkeypatch.setattr(parquet_encoder, "MAX_COLUMN_CHUNKS", 3 * (len(ODD_COLUMNS) + 1))
+    encoder = open_encoder(Encoding(format=PARQUET, compression="zstd", columns=ODD_COLUMNS))
     full = []
     for line in encoded([{"pk": {"S": str(n)}} for n in range(4)]):
         encoder.add([msgspec.Raw(line)])

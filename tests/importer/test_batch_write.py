@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_import.batch_write import Outcome, Overwrite, SkipExisting, Writer
-from ddb_shared.errors import AccessError, ServiceError, WireError
-from ddb_shared.retry import POLICIES, Kind
-from ddb_shared.throttle import Pace
-from ddb_shared.wire import BatchWriteAnswer, PutAnswer
+from ddb_shared.dynamodb.messages import BatchWriteResponse, PutResponse
+from ddb_shared.dynamodb.rate import RateLimiter
+from ddb_shared.errors import AccessError, RequestError, ServiceError
+from ddb_shared.retry import POLICIES, FailureKind
 
-TRIES = POLICIES[Kind.THROTTLED].attempts
-INVALID = WireError("ValidationException", "One or more parameter values were invalid", 400)
-_ANSWER = msgspec.json.Decoder(BatchWriteAnswer)
-_PUT = msgspec.json.Decoder(PutAnswer)
+TRIES = POLICIES[FailureKind.THROTTLED].attempts
+INVALID = RequestError("ValidationException", "One or more parameter values were invalid", 400)
+_ANSWER = msgspec.json.Decoder(BatchWriteResponse)
+_PUT = msgspec.json.Decoder(PutResponse)
 
 
 def line(number: int, **more: Any) -> bytes:
@@ -42,16 +42,16 @@ class Table:
     """A table behind a wire that leaves undone what `refuse` picks of each request, and checks what AWS checks."""
 
     refuse: Callable[[list[Any]], list[Any]] = lambda _: []
-    error: WireError | None = None
+    error: RequestError | None = None
     items: dict[str, Any] = field(default_factory=dict)
     requests: list[int] = field(default_factory=list)
     waits: list[int] = field(default_factory=list)
-    pace: Pace = field(default_factory=Pace)
+    rate_limiter: RateLimiter = field(default_factory=RateLimiter)
 
     def write_units(self, size: int) -> float:
         return max(1.0, size / 1024)
 
-    async def batch_write(self, request: bytes, items: int) -> BatchWriteAnswer:
+    async def batch_write(self, request: bytes, items: int) -> BatchWriteResponse:
         puts = json.loads(request)["RequestItems"]["T"]
         assert len(puts) == items <= 25
         self.requests.append(items)
@@ -66,7 +66,7 @@ class Table:
         consumed = [{"TableName": "T", "CapacityUnits": float(len(done))}]
         return _ANSWER.decode(json.dumps({"UnprocessedItems": unprocessed, "ConsumedCapacity": consumed}))
 
-    async def put(self, request: bytes) -> PutAnswer:
+    async def put(self, request: bytes) -> PutResponse:
         body = json.loads(request)
         assert body["ConditionExpression"] == "attribute_not_exists(#key)"
         assert body["ExpressionAttributeNames"] == {"#key": "pk"}
@@ -74,12 +74,12 @@ class Table:
             raise self.error
         self._check([body["Item"]])
         if key(body["Item"]) in self.items:
-            raise WireError("ConditionalCheckFailedException", "The conditional request failed", 400)
+            raise RequestError("ConditionalCheckFailedException", "The conditional request failed", 400)
         self.items[key(body["Item"])] = body["Item"]
         return _PUT.decode(b'{"ConsumedCapacity":{"CapacityUnits":1.0}}')
 
-    async def back_off(self, kind: Kind, attempt: int) -> None:
-        assert kind is Kind.THROTTLED
+    async def back_off(self, kind: FailureKind, attempt: int) -> None:
+        assert kind is FailureKind.THROTTLED
         self.waits.append(attempt)
 
     @staticmethod
@@ -88,7 +88,7 @@ class Table:
             raise INVALID
         keys = [key(item) for item in items]
         if len(set(keys)) < len(keys):
-            raise WireError("ValidationException", "Provided list of item keys contains duplicates", 400)
+            raise RequestError("ValidationException", "Provided list of item keys contains duplicates", 400)
 
 
 def write(
@@ -122,7 +122,7 @@ def test_unprocessed_items_are_sent_until_none_is_left(seed: int, share: float, 
 )
 def test_a_small_cap_cuts_the_batch(cap: float | None, requests: list[int]) -> None:
     """Each part costs at most a quarter of a second of the cap, or is one item; all are written."""
-    table = Table(pace=Pace(cap))
+    table = Table(rate_limiter=RateLimiter(cap))
     assert write(table, LINES).written == 25
     assert requests == table.requests
 
@@ -130,7 +130,7 @@ def test_a_small_cap_cuts_the_batch(cap: float | None, requests: list[int]) -> N
 def test_a_bad_item_in_a_part_keeps_its_place_in_the_batch() -> None:
     """The index of a reject is that in the whole batch."""
     lines = [*LINES[:12], BAD, *LINES[12:24]]
-    outcome = write(Table(pace=Pace(40.0)), lines)
+    outcome = write(Table(rate_limiter=RateLimiter(40.0)), lines)
     assert outcome.written == 24
     assert [(12, BAD)] == [(reject.index, reject.line) for reject in outcome.rejects]
 
@@ -231,7 +231,7 @@ def test_an_error_of_the_service_is_no_reject(
 ) -> None:
     """Good items are not thrown on the rejects' heap because a permission is missing or the retries ran out."""
     with pytest.raises(kind, match="Could not write to table T"):
-        write(Table(error=WireError(code, "no", 400)), LINES, writer)
+        write(Table(error=RequestError(code, "no", 400)), LINES, writer)
 
 
 def test_existing_items_are_skipped_not_overwritten() -> None:

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from ddb_export import parquet_encoder
 from ddb_export.columns import choose_columns
-from ddb_export.encoding import PARQUET, Encoding
+from ddb_export.encoders import open_encoder
+from ddb_export.encoding import Encoding
 from ddb_import.shard_reader import CHUNK_BYTES, ShardReader
 from ddb_shared.errors import ShardError
-from ddb_shared.manifest import Shard
-from ddb_shared.storage import LocalFolder
-from ddb_shared.table import KeyAttribute
+from ddb_shared.format.manifest import PARQUET, Shard
+from ddb_shared.storage.local import LocalStorage
+from ddb_shared.table.description import KeyAttribute
 from support.items import conformance_items
 from support.varied import varied_items
 
@@ -37,15 +38,15 @@ def encoded(items: Any) -> list[bytes]:
 
 def parquet(lines: list[bytes], compression: str = "zstd") -> bytes:
     columns = choose_columns([json.loads(line) for line in lines], KEY)
-    encoder = Encoding(format=PARQUET, compression=compression, columns=columns).encoder()
+    encoder = open_encoder(Encoding(format=PARQUET, compression=compression, columns=columns))
     return b"".join(encoder.add([msgspec.Raw(line)]) for line in lines) + encoder.finish()
 
 
-def store(path: Path, data: bytes, items: int) -> tuple[LocalFolder, Shard]:
+def store(path: Path, data: bytes, items: int) -> tuple[LocalStorage, Shard]:
     """A shard on the disk, and its true record."""
-    folder = LocalFolder(path)
-    folder.write(NAME, data)
-    return folder, Shard(
+    storage = LocalStorage(path)
+    storage.write(NAME, data)
+    return storage, Shard(
         key=NAME,
         segment=0,
         items=items,
@@ -56,8 +57,8 @@ def store(path: Path, data: bytes, items: int) -> tuple[LocalFolder, Shard]:
     )
 
 
-def read(folder: LocalFolder, shard: Shard) -> list[list[bytes]]:
-    reader, chunks = ShardReader(folder, shard), []
+def read(storage: LocalStorage, shard: Shard) -> list[list[bytes]]:
+    reader, chunks = ShardReader(storage, shard), []
     while (lines := reader.read()) is not None:
         chunks.append(lines)
     return chunks
@@ -110,31 +111,31 @@ def test_no_changed_byte_passes(tmp_path: Path, whole: tuple[bytes, int], data: 
     place = data.draw(st.integers(0, len(good) - 1))
     bad = bytearray(good)
     bad[place] ^= data.draw(st.integers(1, 255))
-    folder, shard = store(tmp_path, good, items)
-    folder.write(NAME, bytes(bad))
+    storage, shard = store(tmp_path, good, items)
+    storage.write(NAME, bytes(bad))
     with pytest.raises(ShardError, match="is damaged"):
-        read(folder, shard)
-    with pytest.raises(ShardError, match="it was altered"):
-        ShardReader(folder, shard).prove()
+        read(storage, shard)
+    with pytest.raises(ShardError, match="it was modified"):
+        ShardReader(storage, shard).verify_checksum()
 
 
 @pytest.mark.parametrize("keep", [0, 3, 8, 1_000, -1])
 def test_no_truncated_file_passes(tmp_path: Path, whole: tuple[bytes, int], keep: int) -> None:
     """Also where the manifest knows the truncated size."""
     good, items = whole
-    folder, shard = store(tmp_path, good[:keep], items)
-    with pytest.raises(ShardError, match="is no whole Parquet file"):
-        read(folder, shard)
+    storage, shard = store(tmp_path, good[:keep], items)
+    with pytest.raises(ShardError, match="corrupt or truncated Parquet file"):
+        read(storage, shard)
     _, honest = store(tmp_path / "other", good, items)
     with pytest.raises(ShardError):
-        read(folder, honest)
+        read(storage, honest)
 
 
 def test_a_count_that_is_wrong_is_told(tmp_path: Path, whole: tuple[bytes, int]) -> None:
     """The checksums are right and the items are not as many as the manifest says."""
-    folder, shard = store(tmp_path, whole[0], 7)
-    with pytest.raises(ShardError, match="300 items instead of 7"):
-        read(folder, shard)
+    storage, shard = store(tmp_path, whole[0], 7)
+    with pytest.raises(ShardError, match="300 items, expected 7"):
+        read(storage, shard)
 
 
 @pytest.mark.parametrize("column", [pa.array([1]), None], ids=["numbers", "absent"])
@@ -150,7 +151,7 @@ def test_a_row_without_an_item_is_damage(tmp_path: Path) -> None:
     """Nothing is left out in silence."""
     out = io.BytesIO()
     pq.write_table(pa.table({"item": ["{}", None]}), out)
-    with pytest.raises(ShardError, match="rows without 'item'"):
+    with pytest.raises(ShardError, match="some rows have no 'item'"):
         read(*store(tmp_path, out.getvalue(), 2))
 
 
@@ -168,9 +169,9 @@ def test_memory_is_of_a_page_not_of_the_shard(tmp_path: Path) -> None:
     """A shard of 60 MB of items of 400 KB is read within a tenth of it."""
     chance = random.Random(1)
     lines = encoded({"pk": {"S": str(n)}, "b": {"B": chance.randbytes(300_000)}} for n in range(150))
-    folder, shard = store(tmp_path, parquet(lines, "none"), 150)
+    storage, shard = store(tmp_path, parquet(lines, "none"), 150)
     before, peak = pa.total_allocated_bytes(), 0
-    reader = ShardReader(folder, shard)
+    reader = ShardReader(storage, shard)
     while reader.read() is not None:
         peak = max(peak, pa.total_allocated_bytes() - before)
     assert peak < 6_000_000

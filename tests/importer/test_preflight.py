@@ -1,26 +1,40 @@
 """What can be refused is refused before the first write."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from botocore.stub import Stubber
 
-from ddb_import.preflight import check_emptiness, check_shards, check_table, interleave
-from ddb_shared import manifest as manifests
-from ddb_shared.aws import Aws, AwsOptions
+from ddb_import import preflight
+from ddb_import.preflight import (
+    check_emptiness,
+    check_not_source,
+    check_shards,
+    check_table,
+    holds_items,
+    interleave,
+)
+from ddb_shared.aws.clients import Aws, AwsOptions
+from ddb_shared.dynamodb.client import Client
+from ddb_shared.dynamodb.messages import ScanPage
 from ddb_shared.errors import ShardError, TableError
-from ddb_shared.manifest import Manifest, Shard
-from ddb_shared.table import Table, from_description
+from ddb_shared.format import manifest as manifests
+from ddb_shared.format.manifest import Manifest, Shard, Source
+from ddb_shared.table.description import Table, from_description
+from support.accounts import Accounts
+from support.environment import REGION, SECRET, SOURCE
+from support.fake_dynamodb import FakeServer, Fault, FaultKind, FaultPlan, fake_dynamodb
 from support.memory import MemoryFolder
+from support.tables import create_table
 
 DATA = Path(__file__).parents[1] / "data"
 
 
 def export() -> tuple[MemoryFolder, Manifest]:
-    folder = MemoryFolder.of(DATA / "ddb-transfer-1", "AWSDynamoDB/01732350000000-0badcafe")
-    return folder, manifests.read(folder)
+    storage = MemoryFolder.of(DATA / "ddb-transfer-1", "AWSDynamoDB/01732350000000-0badcafe")
+    return storage, manifests.read(storage)
 
 
 def table(**changes: Any) -> Table:
@@ -43,7 +57,7 @@ def test_a_table_with_the_same_key_passes() -> None:
 @pytest.mark.parametrize("key", [with_key("other", "S"), with_key("id", "N")])
 def test_another_key_is_refused(key: dict[str, Any]) -> None:
     """Both keys are shown, with their types."""
-    with pytest.raises(TableError, match="another key schema") as caught:
+    with pytest.raises(TableError, match="The key schema of table") as caught:
         check_table(export()[1], table(**key))
     assert "partition key id (S) in the export" in caught.value.message
 
@@ -63,32 +77,87 @@ def test_an_export_of_aws_has_no_key_to_compare() -> None:
     check_table(msgspec.structs.replace(manifest, table={}), table(**with_key("other", "N")))
 
 
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    """A DynamoDB of its own, with the table that is looked at."""
+    with fake_dynamodb() as server:
+        accounts = Accounts()
+        create_table(accounts.dynamodb(server.url), table().name)
+        yield server
+        accounts.close()
+
+
+def reader(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """Access to the tables of the fake."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", SOURCE)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    return Aws(AwsOptions(region=REGION, endpoint_url=fake.url))
+
+
+def test_a_look_tells_whether_the_table_is_empty(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty table needs no consent; one that holds an item does, and the message names both options."""
+    aws = reader(fake, monkeypatch)
+    assert "the table is empty" == check_emptiness(aws, table(), may_hold_items=False)
+    fake.load(SOURCE, table().name, [{"pk": {"S": "a"}, "sk": {"N": "1"}}])
+    assert "already contains items" in check_emptiness(aws, table(), may_hold_items=True)
+    with pytest.raises(TableError, match="already contains items") as caught:
+        check_emptiness(aws, table(), may_hold_items=False)
+    assert "--on-existing overwrite" in caught.value.remedy
+    assert "--on-existing skip" in caught.value.remedy
+
+
+def test_an_empty_page_is_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DynamoDB may answer with no item and a key to continue from; the item is on a later page."""
+    pages = [
+        ScanPage(last_evaluated_key={"id": {"S": "a"}}),
+        ScanPage(items=[msgspec.Raw(b'{"id":{"S":"b"}}')], count=1),
+    ]
+
+    async def answer(self: Client, request: bytes) -> ScanPage:  # noqa: ARG001
+        return pages.pop(0)
+
+    monkeypatch.setattr(Client, "scan", answer)
+    assert holds_items(stubbed(monkeypatch), table())
+    pages[:] = [ScanPage(last_evaluated_key={"id": {"S": "a"}}), ScanPage()]
+    assert not holds_items(stubbed(monkeypatch), table())
+
+
 @pytest.mark.parametrize(
-    ("page", "said"),
-    [
-        ({"Count": 0}, "the table is empty"),
-        ({"Count": 1}, "holds items already"),
-        ({"Count": 0, "LastEvaluatedKey": {"id": {"S": "a"}}}, "holds items already"),
-    ],
+    "kind", [FaultKind.THROTTLE, FaultKind.SKEWED, FaultKind.RESET_BEFORE, FaultKind.INTERNAL_ERROR]
 )
-def test_a_look_tells_whether_the_table_is_empty(
-    monkeypatch: pytest.MonkeyPatch, page: dict[str, Any], said: str
+def test_a_look_is_repeated(fake: FakeServer, monkeypatch: pytest.MonkeyPatch, kind: FaultKind) -> None:
+    """A busy table, a wrong clock and a broken connection do not make an empty table look like a full one."""
+    fake.change(FaultPlan(faults=(Fault(kind=kind, at=(0, 1)),)))
+    assert holds_items(reader(fake, monkeypatch), table()) is False
+    assert 3 == fake.stats().calls["Scan"]
+
+
+@pytest.mark.parametrize("kind", [FaultKind.ACCESS_DENIED, FaultKind.THROTTLE])
+def test_a_table_that_cannot_be_read_needs_consent(
+    fake: FakeServer, monkeypatch: pytest.MonkeyPatch, kind: FaultKind
 ) -> None:
-    """A page that is empty and has a next one is of a table that is not."""
-    aws = stubbed(monkeypatch)
-    with Stubber(aws.hasty_dynamodb) as stub:
-        stub.add_response("scan", page)
-        assert said in check_emptiness(aws, table())
+    """It may hold items; with the user's word the load goes ahead. A table that is too busy is given up after a while."""
+    monkeypatch.setattr(preflight, "LOOK_SECONDS", 0.3)
+    fake.change(FaultPlan(faults=(Fault(kind=kind),)))
+    aws = reader(fake, monkeypatch)
+    assert "it may contain items" in check_emptiness(aws, table(), may_hold_items=True)
+    with pytest.raises(TableError, match="it may contain items"):
+        check_emptiness(aws, table(), may_hold_items=False)
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
-def test_a_look_that_is_refused_stops_nothing(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """What DescribeTable says is given, with its age."""
-    aws = stubbed(monkeypatch)
-    with Stubber(aws.hasty_dynamodb) as stub:
-        for _ in range(2):
-            stub.add_client_error("scan", code)
-        assert "about 3 items, by DescribeTable's count" in check_emptiness(aws, table())
+def test_an_import_into_the_exported_table_is_refused() -> None:
+    """The same ARN and the same id; a recreated table is another one."""
+    own = table()
+    source = Source(
+        table_name=own.name, table_arn=own.arn, table_id=own.id, account=own.account, region=own.region
+    )
+    with pytest.raises(TableError, match="is the exported table itself"):
+        check_not_source(msgspec.structs.replace(export()[1], source=source), own)
+    recreated = msgspec.structs.replace(source, table_id="earlier")
+    assert (
+        check_not_source(msgspec.structs.replace(export()[1], source=recreated), own)
+        == "not the exported table"
+    )
 
 
 def stubbed(monkeypatch: pytest.MonkeyPatch) -> Aws:
@@ -99,29 +168,33 @@ def stubbed(monkeypatch: pytest.MonkeyPatch) -> Aws:
 
 def test_a_missing_shard_is_named() -> None:
     """Before a single item is written."""
-    folder, manifest = export()
-    del folder.files["data/0001-000000.json.gz"]
+    storage, manifest = export()
+    del storage.files["data/0001-000000.json.gz"]
     with pytest.raises(ShardError, match=r"data/0001-000000\.json\.gz is missing"):
-        check_shards(folder, manifest)
+        check_shards(storage, manifest)
 
 
 def test_a_shard_of_another_size_is_named() -> None:
     """With both sizes."""
-    folder, manifest = export()
-    folder.files["data/0000-000000.json.gz"] += b"x"
-    with pytest.raises(ShardError, match=r"0000-000000\.json\.gz has 117 bytes instead of 116"):
-        check_shards(folder, manifest)
+    storage, manifest = export()
+    storage.files["data/0000-000000.json.gz"] += b"x"
+    with pytest.raises(ShardError, match=r"0000-000000\.json\.gz has 117 bytes, expected 116"):
+        check_shards(storage, manifest)
 
 
 def test_shards_with_another_etag_are_to_be_proven() -> None:
     """A copy has another ETag; so has one that was altered to the same length. Only its checksum tells."""
-    folder, manifest = export()
-    tags = {entry.name: entry.etag.strip('"') for entry in folder.list("data/")}
+    storage, manifest = export()
+    tags = {entry.name: entry.etag.strip('"') for entry in storage.list("data/")}
     first, second = manifest.shards
     kept = msgspec.structs.replace(first, etag=tags["data/" + first.name])
     unknown = msgspec.structs.replace(second, etag="")
-    assert {second.name} == check_shards(folder, msgspec.structs.replace(manifest, shards=[kept, second]))
-    assert {second.name} == check_shards(folder, msgspec.structs.replace(manifest, shards=[kept, unknown]))
+    assert {second.name} == check_shards(
+        storage, msgspec.structs.replace(manifest, shards=[kept, second])
+    ).unverified
+    assert {second.name} == check_shards(
+        storage, msgspec.structs.replace(manifest, shards=[kept, unknown])
+    ).unverified
 
 
 def test_neighbours_are_of_different_segments() -> None:

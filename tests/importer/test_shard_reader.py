@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_import.shard_reader import CHUNK_BYTES, ShardReader
-from ddb_shared import manifest as manifests
-from ddb_shared.compression import SUFFIXES, compressor
 from ddb_shared.errors import ShardError
-from ddb_shared.manifest import Shard
+from ddb_shared.format import manifest as manifests
+from ddb_shared.format.compression import SUFFIXES, compressor
+from ddb_shared.format.manifest import Shard
 from support.memory import MemoryFolder
 
 DATA = Path(__file__).parents[1] / "data"
@@ -25,11 +25,11 @@ LINES = [b'{"Item":{"pk":{"S":"%d"}}}' % number for number in range(200)]
 def stored_shard(text: bytes, compression: str = "gzip", **changes: Any) -> tuple[MemoryFolder, Shard]:
     made = compressor(compression)
     data = made.compress(text) + made.flush()
-    folder = MemoryFolder()
+    storage = MemoryFolder()
     name = f"0000-000000{SUFFIXES[compression]}"
-    folder.files[f"data/{name}"] = data
+    storage.files[f"data/{name}"] = data
     shard = Shard(
-        key=folder.key(f"data/{name}"),
+        key=storage.key(f"data/{name}"),
         segment=0,
         items=sum(1 for line in text.split(b"\n") if line.strip()),
         bytes=len(text),
@@ -37,11 +37,11 @@ def stored_shard(text: bytes, compression: str = "gzip", **changes: Any) -> tupl
         md5=base64.b64encode(hashlib.md5(data).digest()).decode(),
         sha256=hashlib.sha256(data).hexdigest(),
     )
-    return folder, msgspec.structs.replace(shard, **changes)
+    return storage, msgspec.structs.replace(shard, **changes)
 
 
-def lines_of(folder: MemoryFolder, shard: Shard) -> list[bytes]:
-    reader, lines = ShardReader(folder, shard), []
+def lines_of(storage: MemoryFolder, shard: Shard) -> list[bytes]:
+    reader, lines = ShardReader(storage, shard), []
     while (chunk := reader.read()) is not None:
         lines += chunk
     return lines
@@ -78,60 +78,60 @@ def test_a_shard_without_items_is_legal() -> None:
 def test_the_samples_can_be_read(sample: str) -> None:
     """AWS's files, whose sizes nobody recorded, and ours."""
     export_id = {"aws-export": "01715685260608-c488b4e1", "ddb-transfer-1": "01732350000000-0badcafe"}[sample]
-    folder = MemoryFolder.of(DATA / sample, f"AWSDynamoDB/{export_id}")
-    manifest = manifests.read(folder)
-    assert manifest.items == sum(len(lines_of(folder, shard)) for shard in manifest.shards)
+    storage = MemoryFolder.of(DATA / sample, f"AWSDynamoDB/{export_id}")
+    manifest = manifests.read(storage)
+    assert manifest.items == sum(len(lines_of(storage, shard)) for shard in manifest.shards)
 
 
 @pytest.mark.parametrize("compression", list(SUFFIXES))
 @given(data=st.data())
 def test_a_truncated_shard_is_an_error(compression: str, data: st.DataObject) -> None:
     """Cut at any byte, in any compression: a short read is a failure."""
-    folder, shard = stored_shard(b"\n".join(LINES), compression)
-    ((name, stored),) = folder.files.items()
-    folder.files[name] = stored[: data.draw(st.integers(0, len(stored) - 1))]
+    storage, shard = stored_shard(b"\n".join(LINES), compression)
+    ((name, stored),) = storage.files.items()
+    storage.files[name] = stored[: data.draw(st.integers(0, len(stored) - 1))]
     with pytest.raises(ShardError, match=r"0000-000000.* is damaged"):
-        lines_of(folder, shard)
+        lines_of(storage, shard)
 
 
 @pytest.mark.parametrize("compression", list(SUFFIXES))
 @given(data=st.data())
 def test_an_altered_shard_is_an_error(compression: str, data: st.DataObject) -> None:
     """Any bit, also where the compression itself would not notice."""
-    folder, shard = stored_shard(b"\n".join(LINES), compression)
-    ((name, stored),) = folder.files.items()
+    storage, shard = stored_shard(b"\n".join(LINES), compression)
+    ((name, stored),) = storage.files.items()
     changed = bytearray(stored)
     changed[data.draw(st.integers(0, len(stored) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    folder.files[name] = bytes(changed)
+    storage.files[name] = bytes(changed)
     with pytest.raises(ShardError, match="is damaged"):
-        ShardReader(folder, shard).prove()
+        ShardReader(storage, shard).verify_checksum()
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"items": 199}, "200 items instead of 199"),
-        ({"items": 201}, "200 items instead of 201"),
-        ({"stored_bytes": 1}, "bytes instead of 1"),
-        ({"sha256": "0" * 64}, "sha256 is not the manifest's"),
-        ({"sha256": "", "md5": "AAAA"}, "md5 is not the manifest's"),
+        ({"items": 199}, "200 items, expected 199"),
+        ({"items": 201}, "200 items, expected 201"),
+        ({"stored_bytes": 1}, "bytes, expected 1"),
+        ({"sha256": "0" * 64}, "sha256 differs from the manifest"),
+        ({"sha256": "", "md5": "AAAA"}, "md5 differs from the manifest"),
     ],
 )
 def test_each_figure_of_the_manifest_is_checked(change: dict[str, Any], what: str) -> None:
     """Count, size and both checksums, each by itself; the message says which, and what to do."""
-    folder, shard = stored_shard(b"\n".join(LINES), **change)
+    storage, shard = stored_shard(b"\n".join(LINES), **change)
     with pytest.raises(ShardError, match=what) as caught:
-        ShardReader(folder, shard).prove()
+        ShardReader(storage, shard).verify_checksum()
     assert "Restore the object" in caught.value.remedy
 
 
 def test_a_shard_that_is_a_member_short_is_an_error() -> None:
     """Two gzip members of which one is gone are a valid gzip file: the count and the sum tell."""
     whole = gzip.compress(LINES[0] + b"\n") + gzip.compress(LINES[1] + b"\n")
-    folder, shard = stored_shard(b"", items=2, stored_bytes=-1, sha256="", md5=base64.b64encode(hashlib.md5(whole).digest()).decode())  # fmt: skip
-    ((name, _),) = folder.files.items()
-    folder.files[name] = whole
-    assert len(lines_of(folder, shard)) == 2
-    folder.files[name] = gzip.compress(LINES[0] + b"\n")
+    storage, shard = stored_shard(b"", items=2, stored_bytes=-1, sha256="", md5=base64.b64encode(hashlib.md5(whole).digest()).decode())  # fmt: skip
+    ((name, _),) = storage.files.items()
+    storage.files[name] = whole
+    assert len(lines_of(storage, shard)) == 2
+    storage.files[name] = gzip.compress(LINES[0] + b"\n")
     with pytest.raises(ShardError):
-        lines_of(folder, shard)
+        lines_of(storage, shard)

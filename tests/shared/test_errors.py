@@ -15,23 +15,23 @@ from ddb_shared.errors import (
     BucketError,
     ExportError,
     Interrupted,
+    RequestError,
     ServiceError,
     ShardError,
     StateError,
     TableError,
     TransferError,
     UsageError,
-    WireError,
-    explain,
-    explained,
+    map_error,
+    map_errors,
 )
-from ddb_shared.storage import ConflictError
+from ddb_shared.storage.base import ConflictError
 
 DESIGN = {
     0: "complete: everything asked for is done and checked",
     1: "failed; the message says what to do; state is kept where a resume helps",
     2: "bad option or argument",
-    3: "complete, but items were rejected; they lie in the rejects files",
+    3: "complete, but items were rejected; they are stored in the rejects files",
     4: "verification found differences",
 }
 
@@ -83,11 +83,11 @@ FAMILIES: list[tuple[Exception, type[TransferError]]] = [
     (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), ServiceError),
     (ConnectionRefusedError("refused"), ServiceError),
     (TimeoutError(), ServiceError),
-    (WireError("ThrottlingException", "slow"), ServiceError),
-    (WireError("connection", "refused"), ServiceError),
-    (WireError("AccessDeniedException", "no"), AccessError),
-    (WireError("ResourceNotFoundException", "no"), TableError),
-    (WireError("ExpiredTokenException", "old"), AccessError),
+    (RequestError("ThrottlingException", "slow"), ServiceError),
+    (RequestError("connection", "refused"), ServiceError),
+    (RequestError("AccessDeniedException", "no"), AccessError),
+    (RequestError("ResourceNotFoundException", "no"), TableError),
+    (RequestError("ExpiredTokenException", "old"), AccessError),
     (wrapped(ValueError), AccessError),
     (wrapped(OSError), AccessError),
     (ValueError("unable to access bucket: 'b' key: 'k'"), ServiceError),
@@ -106,7 +106,7 @@ FAMILIES: list[tuple[Exception, type[TransferError]]] = [
 )
 def test_each_foreign_family_is_mapped(foreign: Exception, kind: type[TransferError]) -> None:
     """The message begins with what was being done and keeps what the library said; the cause stays for debuggers."""
-    with pytest.raises(TransferError) as caught, explained("write s3://bucket/key"):
+    with pytest.raises(TransferError) as caught, map_errors("write s3://bucket/key"):
         raise foreign
     error = caught.value
     assert kind is type(error)
@@ -121,7 +121,7 @@ def test_a_wrapped_client_error_is_found_below_its_wrapper() -> None:
     """smart_open raises OSError from botocore's ClientError: the code below it decides."""
     outer = OSError("unable to access bucket")
     outer.__cause__ = client_error("NoSuchBucket")
-    assert isinstance(explain(outer, "x"), BucketError)
+    assert isinstance(map_error(outer, "x"), BucketError)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_a_wrapped_client_error_is_found_below_its_wrapper() -> None:
 )
 def test_a_bug_of_ours_stays_what_it_is(bug: Exception) -> None:
     """It keeps its type and its traceback."""
-    assert explain(bug, "x") is None
-    with pytest.raises(type(bug)) as caught, explained("write"):
+    assert map_error(bug, "x") is None
+    with pytest.raises(type(bug)) as caught, map_errors("write"):
         raise bug
     assert caught.value is bug
 
@@ -138,7 +138,7 @@ def test_a_bug_of_ours_stays_what_it_is(bug: Exception) -> None:
 def test_an_error_of_ours_passes_unchanged() -> None:
     """The innermost explanation is the most exact one."""
     error = TableError("Table T is gone.", "Look.")
-    with pytest.raises(TableError) as caught, explained("outer"), explained("inner"):
+    with pytest.raises(TableError) as caught, map_errors("outer"), map_errors("inner"):
         raise error
     assert caught.value is error
 
@@ -146,10 +146,10 @@ def test_an_error_of_ours_passes_unchanged() -> None:
 def test_a_denial_names_the_missing_action() -> None:
     """AWS's message names it for most services; S3's bare 403 is named by the operation."""
     said = "User: arn:aws:iam::1:user/u is not authorized to perform: dynamodb:Scan on resource: arn:x because no …"
-    told = explain(WireError("AccessDeniedException", said), "scan")
+    told = map_error(RequestError("AccessDeniedException", said), "scan")
     assert told is not None
     assert "dynamodb:Scan" in told.remedy
-    bare = explain(client_error("403", "Forbidden", "HeadObject"), "read")
+    bare = map_error(client_error("403", "Forbidden", "HeadObject"), "read")
     assert bare is not None
     assert "s3:GetObject" in bare.remedy
 
@@ -167,7 +167,7 @@ def test_a_denial_names_the_missing_action() -> None:
         ConflictError("m", "r"),
         ServiceError("m", "r"),
         Interrupted("m", "r", 15),
-        WireError("ThrottlingException", "m", 400, ("R",)),
+        RequestError("ThrottlingException", "m", 400, ("R",)),
     ],
 )
 def test_errors_survive_the_way_from_a_worker(error: Exception) -> None:
@@ -210,3 +210,25 @@ def test_the_tree_is_drawn_as_it_is() -> None:
 def _rows() -> list[tuple[str, str]]:
     lines = errors.EXIT_CODES.partition("\b\n")[2].splitlines()
     return [(line.split()[0], line.strip().partition(" ")[2]) for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "repeat"),
+    [
+        ("ValidationException", 400, False),
+        ("InvalidArgument", 400, False),
+        ("ThrottlingException", 400, True),
+        ("RequestTimeout", 400, True),
+        ("SomethingNew", 408, True),
+        ("SomethingNew", 429, True),
+        ("InternalServerError", 500, True),
+        ("connection", 0, True),
+    ],
+)
+def test_a_permanent_error_is_not_worth_repeating(code: str, status: int, repeat: bool) -> None:
+    """Only what a later request can change says to run the command again, from either client."""
+    response = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    for error in (RequestError(code, "no", status), boto.ClientError(response, "Scan")):
+        mapped = map_error(error, "scan")
+        assert mapped is not None
+        assert ("Run the same command again" in mapped.remedy) == repeat

@@ -6,23 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_shared.errors import WireError
-from ddb_shared.retry import POLICIES, Kind, Policy, classify
+from ddb_shared.errors import RequestError
+from ddb_shared.retry import POLICIES, FailureKind, RetryPolicy, classify
 
 KNOWN = {
-    Kind.THROTTLED: (
+    FailureKind.THROTTLED: (
         "ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "Throttling",
         "ThrottledException", "RequestThrottledException", "TooManyRequestsException", "LimitExceededException", "SlowDown",
     ),
-    Kind.TRANSIENT: (
+    FailureKind.TRANSIENT: (
         "InternalServerError", "ServiceUnavailable", "ReplicatedWriteConflictException", "TransactionConflictException",
         "TransactionInProgressException", "RequestTimeout", "RequestTimeoutException",
         "connection", "timeout", "checksum", "malformed",
     ),
-    Kind.EXPIRED: ("ExpiredTokenException", "ExpiredToken", "RequestExpired"),
-    Kind.SKEWED: ("RequestTimeTooSkewed",),
-    Kind.INVALID: ("ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"),
-    Kind.FATAL: (
+    FailureKind.EXPIRED: ("ExpiredTokenException", "ExpiredToken", "RequestExpired"),
+    FailureKind.SKEWED: ("RequestTimeTooSkewed",),
+    FailureKind.INVALID: ("ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException"),
+    FailureKind.FATAL: (
         "ResourceNotFoundException", "AccessDeniedException", "ConditionalCheckFailedException", "ResourceInUseException",
         "InvalidSignatureException", "UnrecognizedClientException", "MissingAuthenticationTokenException",
     ),
@@ -30,21 +30,27 @@ KNOWN = {
 
 
 @pytest.mark.parametrize(("kind", "code"), [(kind, code) for kind, codes in KNOWN.items() for code in codes])
-def test_each_code_that_dynamodb_documents_has_its_kind(kind: Kind, code: str) -> None:
+def test_each_code_that_dynamodb_documents_has_its_kind(kind: FailureKind, code: str) -> None:
     """The list is AWS's: throttling, transient, expired, skewed, invalid, and what no retry mends."""
-    assert kind is classify(WireError(code, "", 400))
+    assert kind is classify(RequestError(code, "", 400))
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_any_server_error_is_transient(status: int) -> None:
     """An answer of a load balancer has no code of DynamoDB."""
-    assert Kind.TRANSIENT is classify(WireError(f"HTTP {status}", "", status))
+    assert FailureKind.TRANSIENT is classify(RequestError(f"HTTP {status}", "", status))
+
+
+@pytest.mark.parametrize(("status", "kind"), [(408, FailureKind.TRANSIENT), (429, FailureKind.THROTTLED)])
+def test_a_busy_answer_without_a_code_is_retried(status: int, kind: FailureKind) -> None:
+    """A proxy or load balancer gives no code of DynamoDB."""
+    assert kind is classify(RequestError(f"HTTP {status}", "", status))
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 413])
 def test_an_unknown_client_error_is_fatal(status: int) -> None:
     """What nobody listed is not retried."""
-    assert Kind.FATAL is classify(WireError("SomethingNewException", "", status))
+    assert FailureKind.FATAL is classify(RequestError("SomethingNewException", "", status))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_an_unknown_client_error_is_fatal(status: int) -> None:
 )
 def test_a_signature_of_another_time_is_skew_not_bad_credentials(message: str) -> None:
     """InvalidSignatureException says in its message alone that only the clock is wrong."""
-    assert Kind.SKEWED is classify(WireError("InvalidSignatureException", message, 400))
+    assert FailureKind.SKEWED is classify(RequestError("InvalidSignatureException", message, 400))
 
 
 @given(
@@ -69,14 +75,16 @@ def test_a_wait_lies_between_nothing_and_the_doubled_base(
     attempt: int, seed: int, base: float, cap: float
 ) -> None:
     """Full jitter: from 0 to base x 2^n, and never above the cap, however many attempts there were."""
-    wait = Policy(attempts=1, base_seconds=base, cap_seconds=cap).wait_seconds(attempt, random.Random(seed))
+    wait = RetryPolicy(attempts=1, base_seconds=base, cap_seconds=cap).wait_seconds(
+        attempt, random.Random(seed)
+    )
     assert 0 <= wait <= min(cap, base * 2.0 ** min(attempt, 30))
 
 
 def test_waits_fill_their_whole_range() -> None:
     """Clients that were refused together spread over the whole interval, not around its middle."""
     rng = random.Random(1)
-    waits = [Policy(50, 0.05, 20.0).wait_seconds(3, rng) for _ in range(2_000)]
+    waits = [RetryPolicy(50, 0.05, 20.0).wait_seconds(3, rng) for _ in range(2_000)]
     assert min(waits) < 0.02
     assert max(waits) > 0.38
     assert 0.18 < sum(waits) / len(waits) < 0.22
@@ -84,12 +92,12 @@ def test_waits_fill_their_whole_range() -> None:
 
 def test_a_kind_has_a_policy_exactly_if_it_is_retried() -> None:
     """Invalid and fatal errors have none, so no loop can retry them."""
-    assert set(Kind) - {Kind.INVALID, Kind.FATAL} == set(POLICIES)
+    assert set(FailureKind) - {FailureKind.INVALID, FailureKind.FATAL} == set(POLICIES)
 
 
 def test_throttling_is_waited_out_for_minutes() -> None:
     """A table that lets nothing through is given more than five minutes on average before the run gives up."""
-    policy = POLICIES[Kind.THROTTLED]
+    policy = POLICIES[FailureKind.THROTTLED]
     mean = sum(
         min(policy.cap_seconds, policy.base_seconds * 2**attempt) / 2
         for attempt in range(policy.attempts - 1)

@@ -5,7 +5,8 @@
         assert fake.stats().unprocessed_items > 0
 
 What it does right is proven by the same tests as the real engines (test_contract.py), what it does wrong by
-test_faults.py. It has one region, indexes in nothing but what writes cost, no streams, no filters, and checks no signatures.
+test_faults.py. It has one region, indexes in nothing but what writes cost, no filters, and checks no signatures. Its streams have
+what the emulators' lack: many shards, generations of them, trimming and expiry (StreamPlan).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from support.fake.identity import DEFAULT_ACCOUNT
-from support.fake.plan import Consumption, Fault, FaultKind, FaultPlan, Stats, TableStats
+from support.fake.plan import Consumption, Fault, FaultKind, FaultPlan, Stats, StreamPlan, TableStats
 
 __all__ = [
     "DEFAULT_ACCOUNT",
@@ -33,6 +34,7 @@ __all__ = [
     "FaultKind",
     "FaultPlan",
     "Stats",
+    "StreamPlan",
     "TableStats",
     "fake_dynamodb",
 ]
@@ -75,6 +77,18 @@ class FakeServer:
     def consumption(self, account: str, name: str) -> Consumption:
         """What a table consumed since the last reset, and when."""
         return msgspec.json.decode(self._ask(f"consumption?account={account}&table={name}"), type=Consumption)
+
+    def expire(self, account: str, name: str, keys: Iterable[dict[str, Any]]) -> None:
+        """Deletes items as time to live does, so that their stream records say so."""
+        self._ask(f"expire?account={account}&table={name}", msgspec.json.encode(list(keys)))
+
+    def end_shards(self, account: str, name: str, *, children: int) -> None:
+        """Ends each open shard of a table's stream: it splits, or rolls over to one child."""
+        self._ask(f"shards?account={account}&table={name}&children={children}", b"")
+
+    def advance(self, seconds: float) -> None:
+        """Lets time pass for the streams: records are trimmed, iterators expire."""
+        self._ask(f"advance?seconds={seconds}", b"")
 
     def credentials_uri(self, account: str, seconds: float = 3600) -> str:
         """For AWS_CONTAINER_CREDENTIALS_FULL_URI: each fetch gives a new session token that expires in `seconds`.

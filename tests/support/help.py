@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 import pytest
 
-from ddb_shared.options import run
+from ddb_shared.command.main import run
 
 SHARED_OPTIONS = (
     "--region", "--profile", "--role-arn", "--external-id", "--endpoint-url", "--s3-endpoint-url", "--bucket-owner",

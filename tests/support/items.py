@@ -1,5 +1,6 @@
 """Items at the edges of what DynamoDB takes, and a hypothesis strategy of legal ones."""
 
+import random
 from decimal import Decimal
 from typing import Any
 
@@ -120,6 +121,24 @@ def numbers() -> st.SearchStrategy[str]:
     digits = st.integers(-(10**38) + 1, 10**38 - 1)
     scaled = st.builds(lambda n, exponent: f"{n}E{exponent}", digits, st.integers(-130, 87))
     return st.one_of(st.sampled_from(NUMBERS), digits.map(str), scaled)
+
+
+def other_number(text: str, chance: random.Random) -> str:
+    """A legal spelling of the same number, exact for every number of digits."""
+    sign, digits, exponent = Decimal(text).as_tuple()
+    assert isinstance(exponent, int)
+    zeros = chance.randrange(4)
+    figures = "0" * chance.randrange(3) + "".join(map(str, digits)) + "0" * zeros
+    point = chance.randrange(len(figures) + 1)
+    exponent += len(figures) - point - zeros
+    plus = chance.choice(["", "+"])
+    mantissa = f"{figures[:point]}.{figures[point:]}" if point < len(figures) else figures
+    power = (
+        ""
+        if exponent == 0
+        else f"{chance.choice('eE')}{chance.choice(['', '+'] if exponent > 0 else [''])}{exponent}"
+    )
+    return f"{'-' if sign else plus}{mantissa}{power}"
 
 
 def values(*, leaves: int = 12) -> st.SearchStrategy[dict[str, Any]]:

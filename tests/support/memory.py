@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ddb_shared.storage import ConflictError, Folder, Listed, S3Folder, Stored
+from ddb_shared.storage.base import ConflictError, FileInfo, Storage, StoredObject
+from ddb_shared.storage.s3 import S3Storage
 
 
-class MemoryFolder(S3Folder):
-    """Where S3Folder would ask a client, this one has a dict; `age_seconds` is what every file's age reads."""
+class MemoryFolder(S3Storage):
+    """Where S3Storage would ask a client, this one has a dict; `age_seconds` is what every file's age reads."""
 
     def __init__(
         self, prefix: str = "AWSDynamoDB/01715685260608-c488b4e1", files: dict[str, bytes] | None = None
@@ -28,31 +29,35 @@ class MemoryFolder(S3Folder):
         }
         return cls(prefix, found)
 
-    def read(self, name: str) -> Stored | None:
+    def read(self, name: str, *, max_bytes: int | None = None) -> StoredObject | None:
         data = self.files.get(name)
-        return None if data is None else Stored(data, _etag(data), self.age_seconds)
+        return None if data is None else StoredObject(data[:max_bytes], _etag(data), self.age_seconds)
 
     def write(self, name: str, data: bytes, *, replaces: str | None = None, new: bool = False) -> str:
         present = self.files.get(name)
         if (new and present is not None) or (replaces and (present is None or _etag(present) != replaces)):
-            raise ConflictError(f"{self.url}{name} was changed by someone else in the meantime.")
+            raise ConflictError(f"{self.url}{name} was changed by another process.")
         self.files[name] = data
         self.writes.append(name)
         return _etag(data)
 
-    def list(self, below: str = "") -> Iterator[Listed]:
+    def list(self, below: str = "") -> Iterator[FileInfo]:
         for name in sorted(self.files):
             if name.startswith(below):
-                yield Listed(name, len(self.files[name]), _etag(self.files[name]))
+                yield FileInfo(name, len(self.files[name]), _etag(self.files[name]))
+
+    def folders(self, below: str = "") -> Iterator[str]:
+        names = {name[len(below) :].partition("/") for name in self.files if name.startswith(below)}
+        yield from sorted({f"{below}{first}/" for first, slash, _ in names if slash})
 
     def open_read(self, name: str) -> BinaryIO:
         return io.BytesIO(self.files[name])
 
 
-def data_of(folder: Folder, name: str) -> bytes:
+def data_of(storage: Storage, name: str) -> bytes:
     """A file's bytes; it has to be there."""
-    stored = folder.read(name)
-    assert stored is not None, f"{folder.url}{name} is missing"
+    stored = storage.read(name)
+    assert stored is not None, f"{storage.url}{name} is missing"
     return stored.data
 
 

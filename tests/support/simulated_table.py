@@ -14,21 +14,21 @@ from typing import Any
 
 import msgspec
 
-from ddb_shared.http import Response
-from ddb_shared.signer import Keys
-from ddb_shared.throttle import Pace
-from ddb_shared.wire import Wire
+from ddb_shared.dynamodb.client import Client
+from ddb_shared.dynamodb.http import HttpResponse
+from ddb_shared.dynamodb.rate import RateLimiter
+from ddb_shared.dynamodb.sigv4 import Credentials
 from support.simulated import now
 
 WINDOW_SECONDS = 10.0
 PAGE_BYTES = 1_048_576
 
 
-class AnyKeys:
+class AnyCredentials:
     """Credentials, always the same."""
 
-    async def keys(self) -> Keys:
-        return Keys("111111111111", "secret", None)
+    async def current_credentials(self) -> Credentials:
+        return Credentials("111111111111", "secret", None)
 
     async def renew(self) -> None:
         """There are no others."""
@@ -46,24 +46,24 @@ class SimulatedTable:
     largest: float = 0.0
     host: str = "simulated"
 
-    def wire(self, pace: Pace) -> Wire:
+    def client(self, rate_limiter: RateLimiter) -> Client:
         """A client of this table."""
-        return Wire(
+        return Client(
             http=self,  # type: ignore[arg-type]
             region="eu-west-1",
-            key_provider=AnyKeys(),
-            pace=pace,
+            credential_provider=AnyCredentials(),
+            rate_limiter=rate_limiter,
             rng=self.rng,
         )
 
-    async def post(self, headers: Mapping[str, str], data: bytes) -> Response:
+    async def post(self, headers: Mapping[str, str], data: bytes) -> HttpResponse:
         """One call. It is done after a random part of the latency, and answered after the rest."""
         wait = self.rng.uniform(0.1, 1) * self.latency
         await asyncio.sleep(wait * 0.6)
         operation = headers["X-Amz-Target"].rpartition(".")[2]
         answer = self._scan(data) if operation == "Scan" else self._write(data)
         await asyncio.sleep(wait * 0.4)
-        return Response(200, {}, msgspec.json.encode(answer))
+        return HttpResponse(200, {}, msgspec.json.encode(answer))
 
     def _scan(self, data: bytes) -> dict[str, Any]:
         """A page from a table without end."""

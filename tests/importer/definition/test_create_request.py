@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddb_import.definition.create_request import create_request, warmed_units, write_rate
-from ddb_import.definition.form import Form, form_of, kind_of
-from ddb_import.definition.wanted import AWS_KEY, wanted_form
-from ddb_shared.definition import Setting
+from ddb_import.definition.desired import AWS_KEY, desired_spec
+from ddb_import.definition.table_spec import TableSpec, kind_of, spec_of
 from ddb_shared.errors import UsageError
+from ddb_shared.table.settings import Setting
 from support.accounts import Accounts
 from support.environment import DESTINATION, SOURCE
 from support.services import Endpoint
@@ -57,8 +57,8 @@ def request(
     with_indexes: bool = True,
     warm_write_units: int | None = None,
 ) -> dict[str, Any]:
-    wanted = wanted_form(form_of(description, {}), billing_mode=billing_mode, kms_keys=kms_keys or {})
-    made = create_request("T", wanted.values, with_indexes=with_indexes, warm_write_units=warm_write_units)
+    desired = desired_spec(spec_of(description, {}), billing_mode=billing_mode, kms_keys=kms_keys or {})
+    made = create_request("T", desired.values, with_indexes=with_indexes, warm_write_units=warm_write_units)
     report = ParamValidator().validate(made, SHAPE)
     assert not report.has_errors(), report.generate_report()
     return made
@@ -237,7 +237,7 @@ def test_the_request_is_valid_and_says_the_same(description: dict[str, Any]) -> 
     used = {element["AttributeName"] for schema in schemas for element in schema}
     assert used == {entry["AttributeName"] for entry in made["AttributeDefinitions"]}
     again = made | {"BillingModeSummary": {"BillingMode": made["BillingMode"]}}
-    assert form_of(description, {}).values == form_of(again, {}).values
+    assert spec_of(description, {}).values == spec_of(again, {}).values
 
 
 def _indexes(made: dict[str, Any]) -> list[dict[str, Any]]:
@@ -277,6 +277,6 @@ def test_real_servers_make_the_described_table(
     assert {"key", "billing_mode", "local_index", "global_index"} <= {kind_of(name) for name in form.values}
 
 
-def _form(client: Any, name: str) -> Form:
+def _form(client: Any, name: str) -> TableSpec:
     client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
-    return form_of(client.describe_table(TableName=name)["Table"], {"tags": Setting([])})
+    return spec_of(client.describe_table(TableName=name)["Table"], {"tags": Setting([])})

@@ -9,9 +9,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from ddb_import.definition.form import form_of
-from ddb_import.definition.steps import STEPS, Target, patiently
-from ddb_shared.definition import Clients, Setting
+from ddb_import.definition.drift import drift, missing
+from ddb_import.definition.steps import APPLIED, STEPS, Target, retry_while_busy
+from ddb_import.definition.table_spec import spec_of
+from ddb_shared.table.settings import Clients, Setting
 
 ARN = "arn:aws:dynamodb:eu-west-1:222222222222:table/Copy"
 KEY = {
@@ -39,6 +40,7 @@ def stubs() -> Iterator[tuple[Target, Stubber, Stubber, list[float]]]:
     target = Target(
         clients=Clients(dynamodb, autoscaling),
         table="Copy",
+        name="Copy",
         arn=ARN,
         billing_mode="PROVISIONED",
         stopped=lambda: False,
@@ -71,12 +73,41 @@ def test_autoscaling_is_set_for_the_table_s_new_name(
             [{**resource, **kind, "PolicyName": "p", "PolicyARN": "arn:2", "Alarms": []}]
         ),
     }
-    values = form_of(KEY, settings).values
+    values = spec_of(KEY, settings).values
     renamed = resource | {"ResourceId": "table/Copy/index/by-date"}
     scaling.add_response("register_scalable_target", {}, {**renamed, "MinCapacity": 5, "MaxCapacity": 9})
     scaling.add_response("put_scaling_policy", {"PolicyARN": "arn:3"}, {**renamed, **kind, "PolicyName": "p"})
     for step in ("scalable_target", "scaling_policy"):
         STEPS[step](target, {name: value for name, value in values.items() if name.startswith(step)})
+
+
+def test_a_scheduled_action_keeps_its_start_and_end(
+    stubs: tuple[Target, Stubber, Stubber, list[float]],
+) -> None:
+    """Without them it would run at once, or for ever. One whose end has passed is reported and left out."""
+    target, _, scaling, _ = stubs
+    dimension = {"ServiceNamespace": "dynamodb", "ScalableDimension": "dynamodb:table:ReadCapacityUnits"}
+    common = {**dimension, "Schedule": "cron(0 8 * * ? *)", "ScalableTargetAction": {"MinCapacity": 9}}
+    past, future = "2020-01-01T00:00:00.000Z", "2990-01-01T00:00:00.000Z"
+    times = {
+        "waiting": {"StartTime": future, "EndTime": future},
+        "running": {"StartTime": past, "EndTime": future},
+        "over": {"StartTime": past, "EndTime": past},
+    }
+    actions = [
+        {**common, **moments, "ResourceId": "table/Orders", "ScheduledActionName": name, "CreationTime": past}
+        for name, moments in times.items()
+    ]
+    desired = spec_of(KEY, {"scheduled_actions": Setting(actions)})
+    resource = {"ResourceId": "table/Copy"}
+    for name, kept in (("waiting", times["waiting"]), ("running", {"EndTime": future})):
+        expected = {**common, **resource, "ScheduledActionName": name, **kept}
+        scaling.add_response("put_scheduled_action", {}, expected)
+    nothing = spec_of(KEY, {"scheduled_actions": Setting([])})
+    STEPS["scheduled_action"](target, missing(desired, nothing, "scheduled_action"))
+    (left,) = [str(one) for one in drift(desired, nothing, applied=APPLIED) if "expired" in one.setting]
+    assert left.startswith("expired_scheduled_action:dynamodb:table:ReadCapacityUnits over: source {")
+    assert left.endswith("not copied: its end has passed")
 
 
 def test_vector_indexes_are_made_after_the_load(stubs: tuple[Target, Stubber, Stubber, list[float]]) -> None:
@@ -90,7 +121,7 @@ def test_vector_indexes_are_made_after_the_load(stubs: tuple[Target, Stubber, St
         "Dimensions": 3,
         "DistanceFunction": "COSINE",
     }
-    values = form_of(
+    values = spec_of(
         {**KEY, "VectorIndexes": [{**index, "IndexStatus": "ACTIVE", "ItemCount": 1}]}, {}
     ).values
     tables.add_response(
@@ -122,5 +153,5 @@ def test_any_other_refusal_is_an_error_at_once(stubs: tuple[Target, Stubber, Stu
     tables.add_client_error("tag_resource", "AccessDeniedException", "no")
     call: Callable[..., Any] = target.dynamodb.tag_resource
     with pytest.raises(ClientError):
-        patiently(target, call, ResourceArn=ARN, Tags=[])
+        retry_while_busy(target, call, ResourceArn=ARN, Tags=[])
     assert waits == []

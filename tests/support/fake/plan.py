@@ -63,6 +63,31 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPlan:
+    """How streams behave; the default is a stream of one shard that never ends, as the emulators have it.
+
+    A stream begins with `shards`. After `shard_records` records a shard ends: it splits in two, or rolls over to one child once
+    `max_open_shards` are open, and else by chance. A shard that ended looks open for `open_parent_seconds`, though it has
+    children by then, and until then its last iterator is not null. Records become readable up to `late_seconds` after the
+    write, in order within their shard; a page that has records is empty with the probability `empty_pages`.
+    Seconds are of the streams' own clock, which tests advance.
+    """
+
+    seed: int = 0
+    shards: int = 1
+    shard_records: int | None = None
+    max_open_shards: int = 8
+    open_parent_seconds: float = 0.0
+    late_seconds: float = 0.0
+    empty_pages: float = 0.0
+    shards_per_page: int = 100
+    filters_children: bool = True
+    retention_seconds: float = 86_400.0
+    iterator_seconds: float = 900.0
+    enabling_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
     """The faults and the limits of a fake; the default is a service without either.
 
@@ -84,6 +109,7 @@ class FaultPlan:
     newest_token_only: bool = False
     clock_offset_seconds: float = 0.0
     creating_seconds: float = 0.0
+    streams: StreamPlan = StreamPlan()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

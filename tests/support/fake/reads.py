@@ -11,7 +11,7 @@ from support.fake.capacity import read_units
 from support.fake.errors import invalid
 from support.fake.requests import BatchGet, GetItem, Scan, consumed, decode_as
 from support.fake.store import Store
-from support.fake.table import Key, Stored, Table, decode
+from support.fake.table import Key, StoredObject, Table, decode
 
 PAGE_BYTES: Final = 1_048_576
 
@@ -100,8 +100,8 @@ def _range(request: Scan, table: Table) -> tuple[list[Key], Key | None]:
     return table.slice(segment, total, start), start
 
 
-def _page(table: Table, keys: list[Key], limit: int | None) -> tuple[list[Stored], bool]:
-    page: list[Stored] = []
+def _page(table: Table, keys: list[Key], limit: int | None) -> tuple[list[StoredObject], bool]:
+    page: list[StoredObject] = []
     size = 0
     for key in keys:
         item = table.get(key)

@@ -62,7 +62,7 @@ class GetItem(Request):
     return_consumed_capacity: str = "NONE"
 
 
-class Keys(Request):
+class Credentials(Request):
     """One table's part of BatchGetItem."""
 
     keys: list[msgspec.Raw]
@@ -72,7 +72,7 @@ class Keys(Request):
 class BatchGet(Request):
     """BatchGetItem."""
 
-    request_items: dict[str, Keys]
+    request_items: dict[str, Credentials]
     return_consumed_capacity: str = "NONE"
 
 
@@ -87,6 +87,38 @@ class Scan(Request):
     consistent_read: bool = False
     return_consumed_capacity: str = "NONE"
     select: str = "ALL_ATTRIBUTES"
+
+
+class ShardFilter(Request):
+    """The filter of DescribeStream."""
+
+    type: str
+    shard_id: str
+
+
+class DescribeStream(Request):
+    """DescribeStream."""
+
+    stream_arn: str
+    limit: int = 100
+    exclusive_start_shard_id: str | None = None
+    shard_filter: ShardFilter | None = None
+
+
+class GetShardIterator(Request):
+    """GetShardIterator."""
+
+    stream_arn: str
+    shard_id: str
+    shard_iterator_type: str
+    sequence_number: str | None = None
+
+
+class GetRecords(Request):
+    """GetRecords."""
+
+    shard_iterator: str
+    limit: int = 1000
 
 
 def decode_as(form: type[Form], body: bytes) -> Form:

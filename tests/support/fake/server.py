@@ -46,6 +46,9 @@ class Server:
         application.router.add_get("/_fake/items", self.items)
         application.router.add_get("/_fake/consumption", self.consumption)
         application.router.add_post("/_fake/items", self.load)
+        application.router.add_post("/_fake/expire", self.expire)
+        application.router.add_post("/_fake/shards", self.shards)
+        application.router.add_post("/_fake/advance", self.advance)
         return application
 
     async def call(self, request: web.Request) -> web.StreamResponse:
@@ -153,6 +156,26 @@ class Server:
         for raw in msgspec.json.decode(await request.read(), type=list[msgspec.Raw]):
             table.put(table.parse(bytes(raw), batch=True))
             table.puts -= 1
+        return _json({})
+
+    async def expire(self, request: web.Request) -> web.Response:
+        """POST /_fake/expire?account=&table=: deletes the keys of the body's array as time to live does."""
+        table = self._service.store.tables[request.query["account"], request.query["table"]]
+        for raw in msgspec.json.decode(await request.read(), type=list[msgspec.Raw]):
+            table.delete(table.exact_key(bytes(raw)), expired=True)
+        return _json({})
+
+    async def shards(self, request: web.Request) -> web.Response:
+        """POST /_fake/shards?account=&table=&children=: ends each open shard of the table's stream, with so many children."""
+        stream = self._service.store.tables[request.query["account"], request.query["table"]].stream
+        assert stream is not None
+        for shard in stream.open_shards():
+            stream.close(shard, children=int(request.query["children"]))
+        return _json({})
+
+    async def advance(self, request: web.Request) -> web.Response:
+        """POST /_fake/advance?seconds=: lets time pass for the streams."""
+        self._service.store.streams.clock.advanced += float(request.query["seconds"])
         return _json({})
 
 

@@ -39,6 +39,12 @@ class Service:
         self.calls: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.unprocessed_items = self.in_flight = self.max_in_flight = 0
+        streams = self.store.streams
+        self._stream_operations: Final[dict[str, Callable[[str, bytes], bytes | dict[str, Any]]]] = {
+            "DescribeStream": streams.describe_stream,
+            "GetShardIterator": streams.get_shard_iterator,
+            "GetRecords": streams.get_records,
+        }
 
     def change(self, plan: FaultPlan) -> None:
         """Goes over to another plan; tables, figures and tokens stay, the plan's own counts begin anew."""
@@ -83,6 +89,9 @@ class Service:
             answer, left = batch_write_item(self.store, account, body, refusals)
             self.unprocessed_items += left
             return answer
+        stream_call = self._stream_operations.get(operation)
+        if stream_call is not None:
+            return stream_call(account, body)
         known = _OPERATIONS.get(operation)
         if known is not None:
             return known(self.store, account, body)

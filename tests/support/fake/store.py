@@ -9,12 +9,13 @@ import msgspec
 
 from support.fake.errors import FakeError, invalid, not_found
 from support.fake.plan import FaultPlan
+from support.fake.stream import VIEWS
+from support.fake.streams import Streams
 from support.fake.table import Table
 
 _DESCRIBED: Final = (
     "AttributeDefinitions",
     "KeySchema",
-    "StreamSpecification",
     "OnDemandThroughput",
     "WarmThroughput",
     "DeletionProtectionEnabled",
@@ -29,10 +30,12 @@ class Store:
     def __init__(self, plan: FaultPlan) -> None:
         self.plan = plan
         self.tables: dict[tuple[str, str], Table] = {}
+        self.streams = Streams(plan.streams)
 
     def limit(self, plan: FaultPlan) -> None:
         """Holds all tables to the limits of this plan."""
         self.plan = plan
+        self.streams.limit(plan.streams)
         for table in self.tables.values():
             table.limit(plan)
 
@@ -67,7 +70,30 @@ class Store:
             )
         arn = f"arn:aws:dynamodb:{region}:{account}:table/{name}"
         table = self.tables[account, name] = Table(request, arn=arn, plan=self.plan)
+        if request.get("StreamSpecification", {}).get("StreamEnabled"):
+            self._stream(table, request["StreamSpecification"])
         return {"TableDescription": _description(table)}
+
+    def update_table(self, account: str, _region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """UpdateTable, which can enable and disable the stream."""
+        table = self._known(account, request["TableName"])
+        if set(request) != {"TableName", "StreamSpecification"}:
+            raise invalid(f"the fake's UpdateTable changes the stream alone: {sorted(request)}")
+        self._stream(table, request["StreamSpecification"])
+        return {"TableDescription": _description(table)}
+
+    def _stream(self, table: Table, wanted: dict[str, Any]) -> None:
+        """Enables or disables the stream, once."""
+        enabled = table.stream is not None and table.stream.enabled
+        if wanted["StreamEnabled"] == enabled:
+            state = "already has an enabled stream" if enabled else "has no stream to disable"
+            raise invalid(f"Table {state}: TableName: {table.definition['TableName']}")
+        if table.stream is not None and enabled:
+            table.stream.disable()
+        elif wanted.get("StreamViewType") not in VIEWS:
+            raise invalid("One or more parameter values were invalid: StreamViewType is required")
+        else:
+            table.stream = self.streams.enable(table.arn, table.definition, wanted["StreamViewType"])
 
     def describe_table(self, account: str, _region: str, request: dict[str, Any]) -> dict[str, Any]:
         """DescribeTable; counts and sizes are live, where AWS's are hours old."""
@@ -79,6 +105,8 @@ class Store:
         if table.definition.get("DeletionProtectionEnabled"):
             raise invalid("Resource cannot be deleted as it is currently protected against deletion.")
         description = _description(table) | {"TableStatus": "DELETING"}
+        if table.stream is not None and table.stream.enabled:
+            table.stream.disable()
         del self.tables[account, _short(request["TableName"])]
         return {"TableDescription": description}
 
@@ -153,6 +181,10 @@ def _description(table: Table) -> dict[str, Any]:
         "ProvisionedThroughput": {"NumberOfDecreasesToday": 0} | throughput,
         "DeletionProtectionEnabled": wanted.get("DeletionProtectionEnabled", False),
     }
+    if table.stream is not None:
+        described |= {"LatestStreamArn": table.stream.arn, "LatestStreamLabel": table.stream.label}
+        if table.stream.enabled:
+            described["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream.view}
     if table.on_demand:
         described["BillingModeSummary"] = {"BillingMode": "PAY_PER_REQUEST"}
     if "TableClass" in wanted:

@@ -15,6 +15,7 @@ import msgspec
 from support.fake.capacity import HASHES, Ledger, Limits
 from support.fake.errors import FakeError, Reason, invalid, not_found, throttled
 from support.fake.plan import FaultPlan, TableStats
+from support.fake.stream import Stream
 from support.fake.values import MAX_ITEM_BYTES, Walk, decoded, normal_number
 
 _SCHEMA: Final = "The provided key element does not match the schema"
@@ -34,7 +35,7 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredObject:
     """One item: its DynamoDB JSON with numbers in normal form, its key attributes and its size by AWS's rule.
 
     `indexes` is how many of the table's it is in.
@@ -65,12 +66,13 @@ class Table:
             for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
             for index in definition.get(kind, ())
         ]
-        self._items: dict[Key, Stored] = {}
+        self._items: dict[Key, StoredObject] = {}
         self._order: list[Key] = []
         self._sorted = True
         self._gone: set[Key] = set()  # deleted, and still in the order
         self.bytes = self.puts = self.deletes = self.refused = 0
         self.reads_log, self.writes_log = Ledger(), Ledger()
+        self.stream: Stream | None = None
         self.limit(plan)
 
     @property
@@ -109,7 +111,7 @@ class Table:
         if self.creating:
             raise not_found()
 
-    def parse(self, raw: bytes, *, batch: bool) -> Stored:
+    def parse(self, raw: bytes, *, batch: bool) -> StoredObject:
         """An item to store; raises the ValidationException that BatchWriteItem, or PutItem, answers with."""
         item = decode(raw)
         walk = Walk()
@@ -119,7 +121,7 @@ class Table:
             raise invalid("Item size has exceeded the maximum allowed size")
         attributes = {name: item[name] for name, _ in self._schema}
         indexes = sum(keys <= item.keys() for keys in self._index_keys)
-        return Stored(
+        return StoredObject(
             key, msgspec.json.encode(item) if walk.changed else bytes(raw), attributes, size, indexes
         )
 
@@ -160,11 +162,11 @@ class Table:
             raise invalid(f"One or more parameter values are not valid. {text}")
         return part
 
-    def get(self, key: Key) -> Stored | None:
+    def get(self, key: Key) -> StoredObject | None:
         """The item of this key."""
         return self._items.get(key)
 
-    def put(self, item: Stored) -> None:
+    def put(self, item: StoredObject) -> None:
         """Stores or replaces."""
         old = self._items.get(item.key)
         if item.key in self._gone:
@@ -175,14 +177,19 @@ class Table:
         self.bytes += item.size - (old.size if old else 0)
         self._items[item.key] = item
         self.puts += 1
+        if self.stream is not None:
+            self.stream.note(item.key.hash, item.key_attributes, old.raw if old else None, item.raw)
 
-    def delete(self, key: Key) -> None:
-        """Removes; it need not exist."""
+    def delete(self, key: Key, *, expired: bool = False) -> None:
+        """Removes; it need not exist. `expired`: time to live does it."""
         old = self._items.pop(key, None)
         self.deletes += 1
-        if old is not None:
-            self.bytes -= old.size
-            self._gone.add(key)
+        if old is None:
+            return
+        self.bytes -= old.size
+        self._gone.add(key)
+        if self.stream is not None:
+            self.stream.note(key.hash, old.key_attributes, old.raw, None, expired=expired)
 
     def slice(self, segment: int, total_segments: int, start: Key | None) -> list[Key]:
         """The keys of a segment in hash order, those after `start`."""
@@ -208,7 +215,7 @@ class Table:
         """The number of items."""
         return len(self._items)
 
-    def items(self) -> list[Stored]:
+    def items(self) -> list[StoredObject]:
         """All items in hash order."""
         return [self._items[key] for key in self.slice(0, 1, None)]
 

@@ -12,7 +12,7 @@ from support.fake.capacity import write_units
 from support.fake.errors import FakeError, invalid
 from support.fake.requests import BatchWrite, PutItem, Write, consumed, decode_as
 from support.fake.store import Store
-from support.fake.table import Key, Stored, Table, decode
+from support.fake.table import Key, StoredObject, Table, decode
 
 MAX_BATCH: Final = 25
 
@@ -30,7 +30,7 @@ class Act:
     table: Table
     name: str
     key: Key
-    item: Stored | None
+    item: StoredObject | None
     request: Write
 
 
@@ -92,7 +92,7 @@ def put_item(store: Store, account: str, body: bytes) -> dict[str, Any]:
     return {"ConsumedCapacity": capacity} if capacity else {}
 
 
-def apply(table: Table, key: Key, item: Stored | None) -> float:
+def apply(table: Table, key: Key, item: StoredObject | None) -> float:
     """Does one write and returns its units: those of the larger of the old and the new item, once more for each index.
 
     An index is taken to hold items whole, and a change of its key to cost no more than any other.

@@ -1,0 +1,104 @@
+"""What is shown of progress: on stderr alone, in every style, and at the end in any case."""
+
+import io
+from pathlib import Path
+
+import pytest
+import rich.console
+from prometheus_client.parser import text_string_to_metric_families
+
+from ddb_shared.runtime.display import Bar, Lines, ProgressOptions, Style, display
+from ddb_shared.runtime.progress import LOG_SECONDS, Progress, ProgressEvent
+
+
+def test_lines_come_every_few_seconds_and_at_the_end() -> None:
+    """However often the display is refreshed."""
+    now, lines = [0.0], list[Progress]()
+    log = Lines(lines.append, LOG_SECONDS, lambda: now[0])
+    progress = Progress("export", 10)
+    for _ in range(100):
+        now[0] += LOG_SECONDS / 20
+        log.refresh(progress)
+    log.close(progress)
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize("style", list(Style))
+def test_every_style_shows_on_stderr_alone(style: Style, capsys: pytest.CaptureFixture[str]) -> None:
+    """For stdout belongs to the result; none shows nothing."""
+    with display(ProgressOptions(style=style), Progress("export", 3)) as add:
+        add(ProgressEvent(items=3))
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert ("3 of 3 items" in streams.err) == (style is not Style.NONE)
+
+
+def test_the_last_line_comes_also_after_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """The user sees how far it was."""
+
+    def fail() -> None:
+        with display(ProgressOptions(style=Style.LOG), Progress("export", 3)) as add:
+            add(ProgressEvent(items=2))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert "2 of 3 items" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 200])
+def test_a_bar_is_readable_at_every_width(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No line is wider than the terminal, no part is broken, and the bar has room."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    progress = Progress("import of Orders", 20_000_000, 300, units_name="WCU", cap=40_000.0)
+    progress.add(ProgressEvent(items=12_345_678, units=1.0, bytes=1, shards=120, rejected=7, retried=2,
+                               reasons=(("TableWriteKeyRangeThroughputExceeded", 1_234),), note="at the cap"))  # fmt: skip
+    progress.obey(500.0, paused=False, told="12:00:00Z by alice on build-7")
+    console = rich.console.Console(width=width, file=io.StringIO())
+    bar = Bar(progress)
+    bar._console = console
+    console.print(bar._picture(progress))
+    bar.close(progress)
+    shown: str = console.file.getvalue()  # type: ignore[attr-defined]
+    lines = shown.splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert "62%" in lines[0]
+    assert lines[0].count("━") >= (5 if width == 40 else 30)
+    for part in progress.parts():
+        if (
+            not {"elapsed", "left"} & set(part.text.split())
+            and "/s" not in part.text
+            and len(part.text) <= width
+        ):
+            assert any(part.text in line for line in lines)
+    capsys.readouterr()
+
+
+def test_metrics_are_a_prometheus_text_file(tmp_path: Path) -> None:
+    """What is unknown is absent; `running` ends at 0; the file is replaced whole, with nothing left beside it."""
+    path = tmp_path / "ddb.prom"
+    progress = Progress("import", 10, units_name="WCU", cap=50.0)
+    with display(ProgressOptions(style=Style.NONE, metrics=path), progress) as add:
+        add(ProgressEvent(items=4, units=2.5, rejected=1, reasons=(("KeyRange", 3),)))
+    families = {family.name: family for family in text_string_to_metric_families(path.read_text())}
+    values = {
+        name: {tuple(sample.labels.values()): sample.value for sample in family.samples}
+        for name, family in families.items()
+    }
+    assert values["ddb_transfer_items"] == {("import",): 4.0}
+    assert values["ddb_transfer_items_expected"] == {("import",): 10.0}
+    assert values["ddb_transfer_capacity_units"] == {("import", "WCU"): 2.5}
+    assert values["ddb_transfer_capacity_units_per_second_cap"] == {("import", "WCU"): 50.0}
+    assert values["ddb_transfer_throttled"] == {("import", "KeyRange"): 3.0}
+    assert values["ddb_transfer_rejected_items"] == {("import",): 1.0}
+    assert values["ddb_transfer_running"] == {("import",): 0.0}
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_metrics_that_cannot_be_written_do_not_end_a_run(tmp_path: Path) -> None:
+    """They are told about in the log."""
+    missing = tmp_path / "absent" / "ddb.prom"
+    with display(ProgressOptions(style=Style.NONE, metrics=missing), Progress("import", 10)) as add:
+        add(ProgressEvent(items=4))
