@@ -55,17 +55,17 @@ def installed(name: str, install: Callable[[Path], None]) -> Path:
     One installer works at a time, in a folder that gets its name only when it is whole.
     """
     CACHE.mkdir(parents=True, exist_ok=True)
-    folder = CACHE / name
+    storage = CACHE / name
     with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
+        if not storage.exists():
             print(f"installing {name} into {CACHE} (once)", file=sys.stderr)
             draft = CACHE / f"{name}.draft"
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
             install(draft)
-            draft.rename(folder)
-    return folder
+            draft.rename(storage)
+    return storage
 
 
 def quietly(*command: str | Path, cwd: Path | None = None) -> None:
@@ -88,9 +88,9 @@ def serve(command: Sequence[str | Path], environment: Mapping[str, str], *, unti
 
     The server's working and temporary folder is that one, so nothing that it writes outlives it.
     """
-    with tempfile.TemporaryDirectory(prefix="ddb-transfer-", ignore_cleanup_errors=True) as folder:
-        variables = {**environment, "TMPDIR": folder}
-        server = subprocess.Popen(command, cwd=folder, env=variables, stdin=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory(prefix="ddb-transfer-", ignore_cleanup_errors=True) as storage:
+        variables = {**environment, "TMPDIR": storage}
+        server = subprocess.Popen(command, cwd=storage, env=variables, stdin=subprocess.DEVNULL)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: server.terminate())
         if until_eof:

@@ -1,4 +1,4 @@
-"""Measures ddb-transfer beside others: one table, one CSV. CONTRIBUTING.md says how to read them."""
+"""Measures ddb-transfer and other programs: one table, one CSV, which CONTRIBUTING.md explains."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
-
-from report import markdown, read_csv, table, write_csv
-from rows import Row
-from sections import SECTIONS, Bench
-from services import open_stub
+from bench.report import markdown, read_csv, table, write_csv
+from bench.rows import Row
+from bench.sections import SECTIONS, Bench
+from bench.services import open_stub
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
-    """Runs the sections; 1 where a program did not do its work, but for those that are known not to."""
+    """Runs the sections; returns 1 if a program did not do its work, except those known to fail."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", metavar="SECTION,…", help=f"of {','.join(SECTIONS)}")
-    parser.add_argument("--quick", action="store_true", help="few items, once: a try-out, no measurement")
+    parser.add_argument(
+        "--quick", action="store_true", help="run once with few items, as a test: the figures are meaningless"
+    )
     parser.add_argument("--csv", type=Path, default=ROOT / ".bench" / "bench.csv", help="[%(default)s]")
-    parser.add_argument("--markdown", action="store_true", help="print the headline as Markdown as well")
-    parser.add_argument("--show", action="store_true", help="measure nothing, print what the CSV holds")
+    parser.add_argument("--markdown", action="store_true", help="also print the headline as Markdown")
+    parser.add_argument("--show", action="store_true", help="measure nothing, print the content of the CSV")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(SECTIONS)
     if unknown := set(names) - set(SECTIONS):
@@ -44,10 +43,10 @@ def main() -> int:
 
 
 def measure(names: list[str], csv: Path, *, quick: bool) -> list[str]:
-    """Measures the sections, writes the CSV after each; returns what should have worked and did not."""
+    """Measures the sections and writes the CSV after each; returns the unexpected failures."""
     rows: list[Row] = []
-    with open_stub() as stub, tempfile.TemporaryDirectory(prefix="ddb-transfer-bench-") as folder:
-        bench = Bench(stub=stub, folder=Path(folder), quick=quick)
+    with open_stub() as stub, tempfile.TemporaryDirectory(prefix="ddb-transfer-bench-") as storage:
+        bench = Bench(stub=stub, storage=Path(storage), quick=quick)
         for name in names:
             rows += SECTIONS[name](bench)
             write_csv(rows, csv)
@@ -56,7 +55,7 @@ def measure(names: list[str], csv: Path, *, quick: bool) -> list[str]:
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """The machine of the measurement."""
     found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     cpu = found[1] if found else platform.machine()
     return f"{os.cpu_count()} cores of {cpu}, Linux {platform.release()}, Python {platform.python_version()}"

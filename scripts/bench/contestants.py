@@ -25,7 +25,7 @@ class Job:
     table: str
     copy: str
     bucket: str
-    folder: Path
+    storage: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def boto3() -> Contestant:
     python = _environment("boto3")
 
     def words(program: str, table: str, job: Job) -> list[str]:
-        return [python, str(PROGRAMS / program), table, job.bucket, f"{job.folder}/items.gz"]
+        return [python, str(PROGRAMS / program), table, job.bucket, f"{job.storage}/items.gz"]
 
     return Contestant(
         name="boto3 as documented",
@@ -80,7 +80,7 @@ def dynamodump() -> Contestant:
         where = urlsplit(job.url)
         account = ["-r", "eu-west-1", "--accessKey", "1" * 12, "--secretKey", "x", "--log", "ERROR"]
         server = ["--host", str(where.hostname), "--port", str(where.port)]
-        place = ["-s", job.table, "--dumpPath", str(job.folder)]
+        place = ["-s", job.table, "--dumpPath", str(job.storage)]
         return [python, str(PROGRAMS / "dynamodump_awake.py"), "-m", mode, *place, *server, *account]
 
     return Contestant(
@@ -116,8 +116,8 @@ def _environment(name: str) -> str:
     pins = HERE / f"{name}.txt"
     tag = f"{zlib.crc32(pins.read_bytes()):08x}-python{sys.version_info.major}.{sys.version_info.minor}"
 
-    def install(folder: Path) -> None:
-        quietly(sys.executable, "-m", "venv", folder)
-        quietly(folder / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", pins)
+    def install(storage: Path) -> None:
+        quietly(sys.executable, "-m", "venv", storage)
+        quietly(storage / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", pins)
 
     return str(installed(f"bench-{name}-{tag}", install) / "bin/python")

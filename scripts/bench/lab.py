@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from contestants import HERE, Contestant, Job
-from measure import Cost
-from services import EXPORT, IMPORT, Service
-
+from bench.contestants import HERE, Contestant, Job
+from bench.measure import Cost
+from bench.services import EXPORT, IMPORT, Service
 from support.environment import SOURCE, clean_environment, credentials
 
 TIMEOUT_SECONDS: Final = 900
@@ -47,18 +46,18 @@ class Run:
 class Lab:
     """A service and a folder for what programs leave behind; `runs` are those so far."""
 
-    def __init__(self, service: Service, folder: Path) -> None:
+    def __init__(self, service: Service, storage: Path) -> None:
         self.runs: list[Run] = []
         self.service = service
-        self.folder = folder
+        self.storage = storage
         self._numbers = itertools.count(1)
 
     def move(self, section: str, contestant: Contestant, shape: str, items: int) -> None:
         """Exports a table and imports what came out, both measured; what fails is recorded with its reason."""
         table, copy = self.service.tables(shape, items)
-        folder = self.folder / f"job{next(self._numbers)}"
-        folder.mkdir()
-        job = Job(url=self.service.url, table=table, copy=copy, bucket=folder.name, folder=folder)
+        storage = self.storage / f"job{next(self._numbers)}"
+        storage.mkdir()
+        job = Job(url=self.service.url, table=table, copy=copy, bucket=storage.name, storage=storage)
         printed = ""
         for direction in (EXPORT, IMPORT):
             words = contestant.exports(job) if direction == EXPORT else contestant.imports(job, printed)
@@ -76,7 +75,7 @@ class Lab:
             if done.failure:
                 break  # there is nothing to import
         self.service.forget(job.bucket)
-        shutil.rmtree(folder)
+        shutil.rmtree(storage)
 
     def _measured(self, run: Run, command: Sequence[str], job: Job) -> tuple[Run, str]:
         """The run with its cost or failure, and what it printed."""
@@ -112,11 +111,11 @@ def _line(run: Run) -> str:
 
 def run_measured(command: Sequence[str], job: Job, environment: dict[str, str]) -> tuple[Cost, str]:
     """The cost of a command and what it printed. Raises NotDoneError where it fails."""
-    result = job.folder / "cost.json"
+    result = job.storage / "cost.json"
     done = subprocess.run(
         [sys.executable, str(HERE / "measure.py"), str(result), *command],
         env=clean_environment() | credentials(SOURCE) | environment,
-        cwd=job.folder,
+        cwd=job.storage,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -108,7 +108,7 @@ def _own_seconds(pid: int) -> float:
 def _times(pid: int) -> list[float]:
     """User and system time of a process, then of its children that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return [int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in fields[11:15]]
+    return [int(events) / os.sysconf("SC_CLK_TCK") for events in fields[11:15]]
 
 
 def _mib(text: str, name: str) -> float:
@@ -121,11 +121,11 @@ def measured(command: list[str]) -> Cost:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     watch, ended = Watch(), threading.Event()
     sampling = threading.Thread(target=watch.run, args=(ended,), daemon=True)
-    began = time.monotonic()
+    started_at = time.monotonic()
     process = subprocess.Popen(command)
     sampling.start()
     exit_code = process.wait()
-    wall_seconds = time.monotonic() - began
+    wall_seconds = time.monotonic() - started_at
     with suppress(ChildProcessError):
         while True:
             os.wait()

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
-from rows import Row
+from bench.rows import Row
 
 TITLES: Final = {
     "section": "section",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import correlation, linear_regression, median
 from typing import Final
 
-from lab import Run
+from bench.lab import Run
 
 BOTO3: Final = "boto3 as documented"
 FLOOR: Final = "floor"

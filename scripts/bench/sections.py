@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import partitions
-from contestants import Contestant, boto3, dynamodump, floor, ours
-from lab import Lab, Run
-from rows import Row, fit_rows, rows_of
-from services import Service, Stub, open_emulator
-
+from bench import applying, capturing, partitions, verification
+from bench.contestants import Contestant, boto3, dynamodump, floor, ours
+from bench.lab import Lab, Run
+from bench.rows import Row, fit_rows, rows_of
+from bench.services import Service, Stub, open_emulator
 from support.services import ServiceMissingError, dynamodb_local, local_aws
 
-# Two sizes for each shape and speed: between them lies a second of CPU or more, so that the slope is no noise.
+# Two sizes for each shape and speed: between them lies a second of CPU or more, so that the slope is not noise.
 FAST: Final = {
     "small": (200_000, 1_000_000),
     "typical": (20_000, 600_000),
@@ -36,29 +35,30 @@ HUGE: Final = (500, 2_000)
 EMULATED: Final = (10_000, 50_000)
 REPEATS: Final = 3
 QUICK_SHARE: Final = 50
+QUICK_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What all sections share. `quick` tries everything with few items: its figures mean nothing."""
+    """What all sections share. `quick` runs everything with few items: its figures are meaningless."""
 
     stub: Stub
-    folder: Path
+    storage: Path
     quick: bool
     labs: list[Lab] = field(default_factory=list)
 
     def lab(self, service: Service | None = None) -> Lab:
-        """A new lab, against the stub unless told otherwise."""
-        self.labs.append(Lab(service or self.stub, self.folder))
+        """A new lab, by default against the stub."""
+        self.labs.append(Lab(service or self.stub, self.storage))
         return self.labs[-1]
 
     @property
     def repeats(self) -> int:
-        """How often a headline's programs take their turns."""
+        """How often the programs of a headline run."""
         return 1 if self.quick else REPEATS
 
     def sizes(self, *items: int) -> tuple[int, ...]:
-        """Numbers of items; for a quick run the extremes, and far fewer."""
+        """Numbers of items; for a quick run only the smallest and largest, divided by QUICK_SHARE."""
         return tuple(max(2, size // QUICK_SHARE) for size in (items[0], items[-1])) if self.quick else items
 
     def race(self, section: str, contestants: Sequence[Contestant], shape: str) -> list[Run]:
@@ -71,7 +71,7 @@ class Bench:
 
 
 def headline(bench: Bench) -> list[Row]:
-    """Typical items: everybody, several times in turns."""
+    """Typical items: every program, several times in turns."""
     contestants = [ours(), ours("parquet"), boto3(), dynamodump(), floor(), floor("bare")]
     runs: list[Run] = []
     for _ in range(bench.repeats):
@@ -99,10 +99,8 @@ def growth(bench: Bench) -> list[Row]:
     lab = bench.lab()
     sizes = bench.sizes(*GROWTH)
     for form in ("jsonl", "parquet"):
-        for items in (
-            *sizes,
-            *sizes[:-1],
-        ):  # the small ones twice: the noise of their start-up bends the line
+        # the small ones twice: the noise of their start-up bends the line
+        for items in (*sizes, *sizes[:-1]):
             lab.move("growth", ours(form, 2), "typical", items)
     return rows_of(lab.runs, every_size=True) + fit_rows(lab.runs)
 
@@ -117,13 +115,13 @@ def memory(bench: Bench) -> list[Row]:
 
 
 def emulators(bench: Bench) -> list[Row]:
-    """Local engines of DynamoDB: how busy they are while we run."""
+    """Local engines of DynamoDB: how busy they are during an export and an import."""
     rows = []
     for name, start in (("MiniStack", local_aws), ("DynamoDB Local", dynamodb_local)):
         try:
             with open_emulator(start, bench.stub) as emulator:
                 sizes = bench.sizes(*EMULATED)
-                # it loads its parts and compiles its code when they are used
+                # it loads and compiles its code on first use
                 bench.lab(emulator).move("warm-up", ours(), "typical", sizes[0] - 1)
                 lab = bench.lab(emulator)
                 for items in sizes:
@@ -135,24 +133,44 @@ def emulators(bench: Bench) -> list[Row]:
 
 
 def hot_partitions(bench: Bench) -> list[Row]:
-    """An import into a table of 8 partitions of 1,000 WCU each that refuses by partition."""
-    return [
-        Row(
-            section="hot_partitions",
-            contestant=f"{found.variant}, {found.workers} proc.",
-            direction="import",
-            shape="1 WCU",
-            items=found.items,
-            runs=1,
-            wall_seconds=found.seconds,
-            note=f"{found.of_best * found.best:,.0f} WCU/s, {found.of_best:.0%} of the best {found.best:,.0f}; "
-            f"{found.refused:.1%} of the units sent back",
-        )
-        for found in partitions.measure(2.0 if bench.quick else partitions.SECONDS)
-    ]
+    """An import into a table of 8 partitions of 1,000 WCU each that throttles by partition."""
+    seconds = QUICK_SECONDS if bench.quick else partitions.SECONDS
+    return [found.row() for found in partitions.measure(seconds)]
+
+
+def verify(bench: Bench) -> list[Row]:
+    """The workers of a verification, by representation and side."""
+    if bench.quick:
+        return verification.measure(bench.stub.url, rounds=1, pages=1)
+    return verification.measure(bench.stub.url)
+
+
+def captured_changes(bench: Bench) -> list[Row]:
+    """The capture of a table's changes, from few stream shards and from many."""
+    if bench.quick:
+        return capturing.measure(bench.stub.url, rounds=1, changes=4_000)
+    return capturing.measure(bench.stub.url)
+
+
+def applied_changes(bench: Bench) -> list[Row]:
+    """The workers that apply a captured log, and an increment of AWS."""
+    if bench.quick:
+        return applying.measure(bench.stub.url, rounds=1, files=2)
+    return applying.measure(bench.stub.url)
 
 
 SECTIONS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     section.__name__: section
-    for section in (headline, shapes, scaling, growth, memory, emulators, hot_partitions)
+    for section in (
+        headline,
+        shapes,
+        scaling,
+        growth,
+        memory,
+        emulators,
+        hot_partitions,
+        verify,
+        captured_changes,
+        applied_changes,
+    )
 }

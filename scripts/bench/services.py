@@ -1,4 +1,4 @@
-"""What programs are measured against; none of its CPU is counted with theirs.
+"""The services that programs run against; their CPU is not counted with that of the programs.
 
 The stub, or a real emulator of DynamoDB beside the stub as S3.
 """
@@ -16,16 +16,15 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from measure import cpu_seconds_so_far, descendants, waiting_seconds_so_far
-from shapes import item
-
+from bench.measure import cpu_seconds_so_far, descendants, waiting_seconds_so_far
+from bench.shapes import item
 from support.accounts import Accounts
 from support.services import Endpoint
 from support.tables import create_table, fill
 
 EXPORT: Final = "export"
 IMPORT: Final = "import"
-STUB: Final = Path(__file__).with_name("stub.py")
+SCRIPTS: Final = Path(__file__).parents[1]
 
 
 class Service(Protocol):
@@ -35,11 +34,11 @@ class Service(Protocol):
     environment: dict[str, str]
 
     def tables(self, shape: str, items: int) -> tuple[str, str]:
-        """The names of a table with items and of one to import them into, made before any clock starts."""
+        """The names of a table with items and of one to import them into, prepared before the measurement."""
         ...
 
     def counts(self) -> dict[str, int]:
-        """The items that it has seen so far, by direction; what it can't count is missing."""
+        """The items seen so far, by direction; a direction that it cannot count is missing."""
         ...
 
     def cpu_seconds(self) -> float:
@@ -47,7 +46,7 @@ class Service(Protocol):
         ...
 
     def waiting_seconds(self) -> float:
-        """How long it has waited so far for a core that others had: with its CPU, the time that it was busy."""
+        """How long it has waited for a core so far: together with its CPU, the time that it was busy."""
         ...
 
     def forget(self, bucket: str) -> None:
@@ -56,7 +55,7 @@ class Service(Protocol):
 
 
 class Stub:
-    """The stub, where every table of every shape is there."""
+    """The stub, which has every table of every shape."""
 
     def __init__(self, url: str, pid: int) -> None:
         self.url = url
@@ -66,7 +65,7 @@ class Stub:
 
     def tables(self, shape: str, items: int) -> tuple[str, str]:
         self._ask(f"/_stub/shape/{shape}")
-        return f"{shape}-{items}", f"{shape}-{items}"
+        return f"{shape}-{items}", f"copy-{shape}-{items}"
 
     def counts(self) -> dict[str, int]:
         stats = self._ask("/_stub/stats")
@@ -91,7 +90,7 @@ class Stub:
 class Emulator:
     """A real engine: a table is filled, and imported into an empty one, whose items are counted by a scan.
 
-    It can't count what an export has read; but its import's count tells that, too.
+    It cannot count what an export has read, but the count of its import shows that, too.
     """
 
     def __init__(self, endpoint: Endpoint, pids: set[int], stub: Stub) -> None:
@@ -137,8 +136,10 @@ class Emulator:
 @contextmanager
 def open_stub() -> Iterator[Stub]:
     """The stub in a process of its own."""
-    command = [sys.executable, str(STUB)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "bench.stub"]
+    with subprocess.Popen(
+        command, cwd=SCRIPTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin
         assert process.stdout
         yield Stub(process.stdout.readline().strip(), process.pid)

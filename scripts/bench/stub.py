@@ -1,25 +1,26 @@
-"""A DynamoDB and S3 stub for benchmarks, in a process whose CPU is not counted: `python scripts/bench/stub.py`.
+"""A DynamoDB and S3 stub for benchmarks, in a process whose CPU is not counted: `python -m bench.stub` in scripts/.
 
-It prints its URL and lives until its input ends. Every table exists: `typical-100000` has 100,000 items of the shape
-`typical`, spread evenly over the segments of whoever scans it. BatchWriteItem and PutItem are counted and forgotten;
-S3 (path style) keeps objects in memory until their bucket is deleted. GET /_stub/stats tells the counts, GET
-/_stub/shape/NAME the bytes of an item. Nothing is checked: neither signatures nor items.
+It prints its URL and runs until its input ends. Every table exists: `typical-100000` has 100,000 items of the shape
+`typical`, spread evenly over the segments of a scan, `copy-typical-100000` has none. BatchWriteItem and PutItem are counted and
+discarded; its streams are in `stub_streams`; S3 (path style) keeps objects in memory until their bucket is deleted. GET
+/_stub/stats returns the counts, GET /_stub/shape/NAME the size of an item. Nothing is checked, neither signatures nor items.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import zlib
-from pathlib import Path
+from typing import Final
 
 import uvloop
 
-sys.path.insert(0, str(Path(__file__).parent))
-from shapes import Pages
-from stub_http import Handler, Request, Response, serve
-from stub_s3 import S3, xml
+from bench.shapes import Pages
+from bench.stub_http import Handler, Request, Response, serve
+from bench.stub_s3 import S3, xml
+from bench.stub_streams import Streams
+
+COPY: Final = "copy-"  # what the name of an empty table begins with
 
 
 class DynamoDB:
@@ -27,6 +28,7 @@ class DynamoDB:
 
     def __init__(self) -> None:
         self.made: dict[str, Pages] = {}
+        self.streams = Streams(_parse)
         self.scanned_items = self.sampled_items = self.puts = self.put_bytes = 0
 
     def pages(self, shape: str) -> Pages:
@@ -72,7 +74,7 @@ class DynamoDB:
             "TableName": name,
             "TableStatus": "ACTIVE",
             "TableArn": f"arn:aws:dynamodb:us-east-1:000000000000:table/{name}",
-            "TableId": "00000000-0000-0000-0000-000000000000",
+            "TableId": f"{zlib.crc32(name.encode()):08x}-0000-0000-0000-000000000000",
             "KeySchema": [{"AttributeName": name, "KeyType": role} for name, role, _ in keys],
             "AttributeDefinitions": [
                 {"AttributeName": name, "AttributeType": kind} for name, _, kind in keys
@@ -99,6 +101,8 @@ class DynamoDB:
                 answer = b'{"ConsumedCapacity":{"TableName":"stub","CapacityUnits":1.0}}'
             case "DescribeTable":
                 answer = self.describe(body)
+            case "DescribeStream" | "GetShardIterator" | "GetRecords":
+                answer, crc = self.streams.call(operation, body)
             case "DescribeTimeToLive":
                 answer = b'{"TimeToLiveDescription":{"TimeToLiveStatus":"DISABLED"}}'
             case "ListTagsOfResource":
@@ -115,8 +119,8 @@ class DynamoDB:
 
 def _parse(table: str) -> tuple[str, int]:
     """The shape and the number of items that a table's name tells."""
-    shape, _, items = table.rpartition("-")
-    return shape, int(items)
+    shape, _, items = table.removeprefix(COPY).rpartition("-")
+    return shape, 0 if table.startswith(COPY) else int(items)
 
 
 def _told(path: str, dynamodb: DynamoDB, s3: S3) -> dict[str, float]:
@@ -128,6 +132,7 @@ def _told(path: str, dynamodb: DynamoDB, s3: S3) -> dict[str, float]:
     return {
         "scanned_items": dynamodb.scanned_items,
         "sampled_items": dynamodb.sampled_items,
+        "records": dynamodb.streams.records,
         "puts": dynamodb.puts,
         "put_bytes": dynamodb.put_bytes,
         "stored_bytes": s3.stored_bytes,

@@ -6,7 +6,7 @@ import itertools
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from stub_http import Request, Response
+from bench.stub_http import Request, Response
 
 
 class S3:

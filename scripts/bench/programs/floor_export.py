@@ -13,11 +13,11 @@ import uvloop
 from http_clients import Client, open_client
 from isal import isal_zlib
 
-from ddb_shared.signer import Keys, Signer
+from ddb_shared.dynamodb.sigv4 import Credentials, Signer
 
 SEGMENTS = 16
 AT_ONCE = 4
-KEYS = Keys(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+KEYS = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
 
 
 class Page(msgspec.Struct, rename="pascal"):

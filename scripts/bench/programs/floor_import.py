@@ -12,14 +12,14 @@ import uvloop
 from http_clients import Client, open_client
 from isal import isal_zlib
 
-from ddb_shared.signer import Keys, Signer
+from ddb_shared.dynamodb.sigv4 import Credentials, Signer
 
 SEGMENTS = 16
 BATCH_ITEMS = 25
-KEYS = Keys(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+KEYS = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
 
 
-class Answer(msgspec.Struct, rename="pascal"):
+class Response(msgspec.Struct, rename="pascal"):
     """What BatchWriteItem answers."""
 
     unprocessed_items: dict[str, list[msgspec.Raw]]
@@ -27,7 +27,7 @@ class Answer(msgspec.Struct, rename="pascal"):
 
 async def load(client: Client, signer: Signer, table: str, bucket: str, segment: int) -> None:
     opening = b'{"RequestItems":{"' + table.encode() + b'":[{"PutRequest":'
-    decoder = msgspec.json.Decoder(Answer)
+    decoder = msgspec.json.Decoder(Response)
     lines = isal_zlib.decompress(
         await client.get(f"/{bucket}/{segment:04d}.json.gz", KEYS), wbits=31
     ).splitlines()

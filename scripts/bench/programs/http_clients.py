@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import aiohttp
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials as BotocoreCredentials
 from yarl import URL
 
-from ddb_shared.signer import Keys, Signer
+from ddb_shared.dynamodb.sigv4 import Credentials, Signer
 
 REGION = os.environ["AWS_DEFAULT_REGION"]
 ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
@@ -29,14 +29,14 @@ class Client:
         """The answer's body and what its x-amz-crc32 says, or 0."""
         raise NotImplementedError
 
-    async def call(self, signer: Signer, keys: Keys, operation: str, body: bytes) -> tuple[bytes, int]:
+    async def call(self, signer: Signer, keys: Credentials, operation: str, body: bytes) -> tuple[bytes, int]:
         headers = signer.headers(keys, "DynamoDB_20120810." + operation, body, time.time())
         return await self.send("POST", "/", body, headers)
 
-    async def put(self, path: str, body: bytes, keys: Keys) -> None:
+    async def put(self, path: str, body: bytes, keys: Credentials) -> None:
         await self.send("PUT", path, body, _signed("PUT", path, keys))
 
-    async def get(self, path: str, keys: Keys) -> bytes:
+    async def get(self, path: str, keys: Credentials) -> bytes:
         return (await self.send("GET", path, b"", _signed("GET", path, keys)))[0]
 
 
@@ -114,11 +114,11 @@ def _number(head: bytes, name: bytes) -> int:
     return int(head[begin + len(name) : head.find(b"\r\n", begin)]) if begin >= 0 else 0
 
 
-def _signed(method: str, path: str, keys: Keys) -> dict[str, str]:
+def _signed(method: str, path: str, keys: Credentials) -> dict[str, str]:
     """S3's signature; the payload is left to TLS, as the SDKs do."""
     request = AWSRequest(method, ENDPOINT + path, headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
     request.context["payload_signing_enabled"] = False
-    S3SigV4Auth(Credentials(keys.access_key, keys.secret_key), "s3", REGION).add_auth(request)
+    S3SigV4Auth(BotocoreCredentials(keys.access_key, keys.secret_key), "s3", REGION).add_auth(request)
     return dict(request.headers)
 
 
