@@ -22,15 +22,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from ddb_shared.errors import StateError, TransferError
+from ddb_shared.errors import ServiceError, StateError, TransferError
 from ddb_shared.records import prepare
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.base import ConflictError, Storage
 from ddb_shared.times import Instant, now_text
+
+T = TypeVar("T")
 
 FILE: Final = "lease.json"
 RENEW_SECONDS: Final = 15.0
@@ -220,17 +222,33 @@ def _acquire(storage: Storage, activity: str) -> tuple[Lease, str]:
         since=now_text(),
         nonce=secrets.token_hex(8),
     )
-    found = read(storage)
+    data = msgspec.json.encode(mine)
+    found = _patiently(lambda: read(storage))
+    if found is not None and found.is_held:
+        raise _held_error(storage, found, activity)
     try:
         if found is None:
-            return mine, storage.write(FILE, msgspec.json.encode(mine), new=True)
-        if found.is_held:
-            raise _held_error(storage, found, activity)
-        return mine, storage.write(FILE, msgspec.json.encode(mine), replaces=found.etag)
+            return mine, _patiently(lambda: storage.write(FILE, data, new=True))
+        return mine, _patiently(lambda: storage.write(FILE, data, replaces=found.etag))
     except ConflictError as error:
         raise StateError(
             f"{activity}: another run has just taken the lease {storage.url}{FILE}.", "Let it finish."
         ) from error
+
+
+def _patiently(attempt: Callable[[], T]) -> T:
+    """Repeats an attempt for PATIENCE_SECONDS while the storage fails: its client gives up within seconds.
+
+    A write is repeated with the same content, so that one whose answer was lost counts as done.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            return attempt()
+        except ServiceError:
+            if time.monotonic() - began > PATIENCE_SECONDS:
+                raise
+        time.sleep(_RETRY_SECONDS)
 
 
 def read(storage: Storage) -> FoundLease | None:

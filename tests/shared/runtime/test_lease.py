@@ -26,7 +26,7 @@ from ddb_shared.runtime.lease import (
     Validity,
 )
 from ddb_shared.runtime.stop import Stop
-from ddb_shared.storage.base import ConflictError, Storage
+from ddb_shared.storage.base import ConflictError, Storage, StoredObject
 from ddb_shared.times import Instant
 from support.memory import MemoryFolder
 
@@ -122,6 +122,44 @@ def test_two_who_come_at_once_do_not_both_succeed() -> None:
 
     with pytest.raises(StateError, match="another run has just taken the lease"), hold(Racing(), Stop()):
         pytest.fail("two holders")
+
+
+@pytest.mark.parametrize("held_before", [False, True])
+def test_a_storage_that_is_busy_is_asked_again(held_before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 may answer SlowDown to whoever begins, too; a storage that stays busy ends the command."""
+    monkeypatch.setattr(lease, "_RETRY_SECONDS", 0.01)
+
+    class Busy(MemoryFolder):
+        """Refuses so many calls, every second one, so that both the read and the write are refused."""
+
+        refusals = 3
+        calls = 0
+
+        def refuse(self) -> None:
+            self.calls += 1
+            if self.refusals and self.calls % 2:
+                self.refusals -= 1
+                raise ServiceError("SlowDown")
+
+        def read(self, name: str, *, max_bytes: int | None = None) -> StoredObject | None:
+            self.refuse()
+            return super().read(name, max_bytes=max_bytes)
+
+        def write(self, name: str, data: bytes, *, replaces: str | None = None, new: bool = False) -> str:
+            self.refuse()
+            return super().write(name, data, replaces=replaces, new=new)
+
+    storage = Busy()
+    if held_before:
+        storage.files[FILE] = msgspec.json.encode(someone(released=True))
+    with hold(storage, Stop()):
+        assert storage.refusals == 1, "the read and the write were refused once each"
+    storage.refusals = 0
+
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.0)
+    storage.refusals, storage.calls = 10_000, 0
+    with pytest.raises(ServiceError, match="SlowDown"), hold(storage, Stop()):
+        pytest.fail("held without a word of the storage")
 
 
 class Watched(MemoryFolder):
