@@ -205,10 +205,12 @@ class _Gate:
         )
         with self._stack:
             try:
-                self._wait_for_silence()
+                closed = self._wait_for_silence()
             except StateError as error:
                 error.add_remedy(_still_blocked(self._storage, blocked_at))
                 raise
+            if closed is not None:
+                return closed
             self._request(blocked_at)
             self._stop.explain(
                 self._remedy(
@@ -266,8 +268,11 @@ class _Gate:
         self._stack.callback(self._capture.end)
         self._capture.start()
 
-    def _wait_for_silence(self) -> None:
-        """Returns once nothing has arrived for QUIET_SECONDS, and every shard was read again after that."""
+    def _wait_for_silence(self) -> Closed | None:
+        """Returns None once nothing has arrived for QUIET_SECONDS, and every shard was read again after that.
+
+        Returns the end of the log where an earlier --finish has proved silence already, and the capture closes it meanwhile.
+        """
         announce(f"Waiting until nothing arrives for {QUIET_SECONDS:.0f} s.")
         self._follow()
         first = last = changed = log.latest(self._storage)
@@ -283,8 +288,11 @@ class _Gate:
                     following.is_heartbeat
                     and _seconds_between(changed, following) >= QUIET_SECONDS - _ROUNDING_SECONDS
                 ):
-                    return
+                    return None
                 continue
+            closed = self._closed()
+            if closed is not None:
+                return closed
             self._refuse_noise(first, last, changed, time.monotonic() - began)
             time.sleep(_POLL_SECONDS)
 
@@ -318,12 +326,8 @@ class _Gate:
     def _wait_for_end(self) -> Closed:
         tell_at = time.monotonic() + TELL_SECONDS
         while True:
-            closed = log.read_closed(self._storage)
+            closed = self._closed()
             if closed is not None:
-                if closed.cancelled:
-                    raise StateError(
-                        "The follow was cancelled at this moment (--cancel).", "Start a new export."
-                    )
                 return closed
             self._follow()
             if time.monotonic() >= tell_at:
@@ -333,6 +337,12 @@ class _Gate:
                     f"Reading the shards to the end: {last.total_changes if last else 0:,} changes captured."
                 )
             time.sleep(_POLL_SECONDS)
+
+    def _closed(self) -> Closed | None:
+        closed = log.read_closed(self._storage)
+        if closed is not None and closed.cancelled:
+            raise StateError("The follow was cancelled at this moment (--cancel).", "Start a new export.")
+        return closed
 
 
 def _seconds_between(first: LogRecord, second: LogRecord) -> float:

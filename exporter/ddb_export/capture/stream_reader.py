@@ -105,6 +105,8 @@ class StreamReader:
     async def _discover(self) -> None:
         """Finds the children of shards that ended, and at last that there are none."""
         pause = _MIN_PAUSE_SECONDS
+        if self._lineage.childless:  # since an earlier run, so that no shard's end will tell
+            self._wake.set()
         while not self.exhausted.is_set():
             woken = await is_set_within(self._wake, LISTING_SECONDS)
             self._wake.clear()

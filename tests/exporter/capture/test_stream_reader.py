@@ -1,13 +1,19 @@
 """When a stream is quiet: nothing has arrived, and no shard may hold what was not asked for."""
 
+import asyncio
 from typing import Any, cast
 
 import pytest
 
+from ddb_export.capture import stream_reader
 from ddb_export.capture.lineage import Lineage
+from ddb_export.capture.log_writer import LogWriter
 from ddb_export.capture.shard_reader import ShardReader
+from ddb_export.capture.status import CaptureStatus
 from ddb_export.capture.stream_reader import StreamReader
-from ddb_shared.dynamodb.streams import Shard
+from ddb_shared.dynamodb.streams import DISABLED, Description, Shard
+from ddb_shared.format.changes import Position
+from support.memory import MemoryFolder
 
 
 class AnsweredReader:
@@ -44,3 +50,33 @@ def test_a_stream_is_quiet_only_where_every_shard_is_asked(
     nothing: Any = None
     reader = StreamReader(nothing, lineage, cast("ShardReader", AnsweredReader()), nothing, nothing)
     assert expected is reader.is_quiet(0.0, 5.0)
+
+
+class EndedStream:
+    """A stream that is disabled, with one shard and no more."""
+
+    stream_arn = "arn"
+
+    async def describe(self) -> Description:
+        return Description("arn", DISABLED, shards=[PARENT])
+
+    async def children_of(self, _: str) -> list[Shard]:
+        return []
+
+
+def test_a_stream_that_was_read_to_its_end_before_is_exhausted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture that was killed after it had read all shards: no shard is left whose end would make the next one look."""
+    monkeypatch.setattr(stream_reader, "_MIN_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(stream_reader, "_SETTLED_SECONDS", 0.01)
+    nothing: Any = None
+    lineage = Lineage({"parent": Position(sequence="1", closed=True, at=1)}, 1)
+    writer = LogWriter(MemoryFolder())
+    reader = StreamReader(cast("Any", EndedStream()), lineage, nothing, writer, CaptureStatus())
+
+    async def read() -> None:
+        await reader.start()
+        async with asyncio.timeout(10):
+            await reader.run()
+
+    asyncio.run(read())
+    assert reader.exhausted.is_set()
