@@ -120,8 +120,7 @@ def plan_import(options: ImportOptions, aws: Aws) -> DryRunPlan:
             *chosen,
             _COUNTING_NOTE,
             *_warm_note(request, context.aws.region),
-            *_drift(context),
-            *_policies(context),
+            *_settings_notes(context),
             *(f"Warning: {text}" for text in expiry_warnings(aws, seconds)),
         ],
         command=options.common.invocation.line(without={"dry_run"}),
@@ -182,21 +181,16 @@ def _seconds(context: _Context, request: dict[str, Any] | None, units: float) ->
     return seconds_for(units, min(filter(None, rates), default=None), context.table, kind="Write")
 
 
-def _drift(context: _Context) -> list[str]:
-    """How an existing table differs from the source."""
-    if context.definition is None or context.table is None:
+def _settings_notes(context: _Context) -> list[str]:
+    """How an existing table differs from the source, and the policies that the table lacks, or will have."""
+    definition, table = context.definition, context.table
+    if definition is None:
         return []
-    return [str(difference) for difference in context.definition.differences(context.table)]
-
-
-def _policies(context: _Context) -> list[str]:
-    """The policies that the table lacks, or will have."""
-    if context.definition is None:
-        return []
-    if context.table is None:
-        return context.definition.policy_notes(None)
-    differing = {difference.setting for difference in context.definition.differences(context.table)}
-    return context.definition.policy_notes(context.table, differing)
+    if table is None:
+        return definition.policy_notes(None)
+    differences = definition.differences(table)
+    differing = {difference.setting for difference in differences}
+    return [*map(str, differences), *definition.policy_notes(table, differing)]
 
 
 def _item_bytes(context: _Context) -> int:
