@@ -17,6 +17,7 @@ import pytest
 from ddb_export.capture import gate
 from ddb_shared.aws.clients import Aws, AwsOptions
 from ddb_shared.errors import StateError
+from ddb_shared.runtime import lease as leases
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.s3 import S3Storage
 from support import commands
@@ -79,6 +80,13 @@ class Lab:
         deadline, storage = time.monotonic() + seconds, self.storage(location)
         while storage.read(name) is None:
             assert time.monotonic() < deadline, f"{name} is not there"
+            time.sleep(0.1)
+
+    def wait_for_lease(self, location: str, seconds: float = 60.0) -> None:
+        """Returns once a run holds the export's lease."""
+        deadline, storage = time.monotonic() + seconds, self.storage(location)
+        while (found := leases.read(storage)) is None or not found.is_held:
+            assert time.monotonic() < deadline, "no run holds the lease"
             time.sleep(0.1)
 
     def wait_for_changes(self, location: str, count: int, seconds: float = 60.0) -> None:
@@ -267,6 +275,7 @@ def test_a_resumed_follow_prints_its_location_and_goes_on(aws_lab: Lab) -> None:
             again.send_signal(signal.SIGTERM)
             assert 143 == finished(again).exit_code
         with lab.start("--resume", location, "--json") as last:
+            lab.wait_for_lease(location)  # else --finish could be first, and capture by itself
             writers.stop()
             result = lab.run("--finish", location, "--json").json()
             export = json.loads(finished(last).stdout)

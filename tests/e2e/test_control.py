@@ -58,8 +58,8 @@ def test_an_import_is_paused_and_continued_in_all_processes(lab: Lab) -> None:
 def test_an_export_is_paused_slowed_and_continued(lab: Lab) -> None:
     """The same of an export, which is listed as unfinished meanwhile and as complete at its end."""
     place = f"s3://{lab.bucket}/moves"
-    segments = 24
-    options = ("--segments", segments, "--max-rcu", 0.5, "--processes", 2, "--progress", "log")
+    segments = 200
+    options = ("--segments", segments, "--max-rcu", 6, "--processes", 2, "--progress", "log")
     with lab.start("ddb-export", SOURCE, lab.source, place, *options) as process:
         wait_until(lab.has_checkpoint)
         (export,) = lab.exports()

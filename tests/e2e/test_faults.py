@@ -206,7 +206,7 @@ def test_a_table_that_takes_nothing_is_given_up(
     Table(fake, accounts, 500)
     mover = Mover(fake.url, aws, bucket)
     export = mover.exported("orders")
-    fake.change(FaultPlan(faults=(Fault(kind=FaultKind.THROTTLE),)))
+    fake.change(FaultPlan(faults=(Fault(kind=FaultKind.THROTTLE, operations=("BatchWriteItem",)),)))
     with commands.start(
         "ddb-import", export, "copied", account=DESTINATION, endpoint=fake.url, s3_endpoint=aws
     ) as process:
@@ -227,7 +227,7 @@ def test_a_worker_that_is_killed_is_replaced(
     export = Mover(fake.url, aws, bucket).exported("orders")
     with commands.start(
         "ddb-import",
-        *(export, "copied", "--max-wcu", 800),
+        *(export, "copied", "--max-wcu", 800, "--processes", 2),
         account=DESTINATION,
         endpoint=fake.url,
         s3_endpoint=aws,

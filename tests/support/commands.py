@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from support.environment import SOURCE, clean_environment, credentials
@@ -31,6 +32,17 @@ class Result:
 
     def __str__(self) -> str:
         return f"{' '.join(self.command)}: exit code {self.exit_code}\n{self.stdout}\n{self.stderr}"
+
+
+class Running(subprocess.Popen[str]):
+    """A command that runs. A test that fails in its block kills it; Popen would wait for its end."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, error, trace)
 
 
 def run(
@@ -66,9 +78,9 @@ def start(
     endpoint: Endpoint | str | None = None,
     s3_endpoint: Endpoint | str | None = None,
     env: Mapping[str, str] | None = None,
-) -> subprocess.Popen[str]:
+) -> Running:
     """Start an installed command in a process group of its own, for tests that interrupt it. Use it in `with`."""
-    return subprocess.Popen(
+    return Running(
         command_line(command, *arguments, endpoint=endpoint, s3_endpoint=s3_endpoint),
         env=clean_environment() | credentials(account) | dict(env or {}),
         stdin=subprocess.DEVNULL,

@@ -75,14 +75,15 @@ def clients(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Any]]:
     """Clients of DynamoDB and of its streams, of one engine after the other."""
     if request.param == "fake":
         with fake_dynamodb() as fake:
-            yield from _clients(fake.url)
+            yield from open_clients(fake.url, MORE_TRIES)
     else:
-        yield from _clients(request.getfixturevalue(FIXTURES[request.param]).url)
+        yield from open_clients(request.getfixturevalue(FIXTURES[request.param]).url, MORE_TRIES)
 
 
-def _clients(url: str) -> Iterator[tuple[Any, Any]]:
+def open_clients(url: str, streams: Config) -> Iterator[tuple[Any, Any]]:
+    """Clients of DynamoDB and of its streams; `streams` says how often the second one tries."""
     session = boto3.Session(ACCOUNT, "secret", region_name="us-east-1")
-    configurations = (("dynamodb", ONE_TRY), ("dynamodbstreams", MORE_TRIES))
+    configurations = (("dynamodb", ONE_TRY), ("dynamodbstreams", streams))
     both = [session.client(name, endpoint_url=url, config=config) for name, config in configurations]
     yield both[0], both[1]
     for client in both:

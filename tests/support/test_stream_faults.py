@@ -12,8 +12,8 @@ from support.fake.errors import FakeError
 from support.fake.streams import Streams
 from support.fake_dynamodb import FakeServer, Fault, FaultKind, FaultPlan, StreamPlan, fake_dynamodb
 from support.tables import SIMPLE_KEY, create_table
-from support.test_contract import ACCOUNT, refusal
-from support.test_stream_contract import NEW_IMAGE, Lab, _clients
+from support.test_contract import ACCOUNT, ONE_TRY, refusal
+from support.test_stream_contract import NEW_IMAGE, Lab, open_clients
 
 DAY = 86_400.0
 
@@ -22,7 +22,7 @@ DAY = 86_400.0
 def running(plan: StreamPlan, *faults: Fault) -> Iterator[tuple[Lab, FakeServer]]:
     """A fake whose table T has a stream, and its clients."""
     with fake_dynamodb(FaultPlan(streams=plan, faults=faults)) as fake:
-        for dynamodb, streams in _clients(fake.url):
+        for dynamodb, streams in open_clients(fake.url, ONE_TRY):
             create_table(dynamodb, "Table", SIMPLE_KEY, StreamSpecification=NEW_IMAGE)
             arn = dynamodb.describe_table(TableName="Table")["Table"]["LatestStreamArn"]
             yield Lab(dynamodb, streams, "Table", arn), fake
