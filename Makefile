@@ -12,7 +12,7 @@ help: ## this list
 venv: ## make .venv with the project and its tools
 	@scripts/setup
 
-demo: venv ## move a table of ITEMS=20000 between two accounts of a local AWS
+demo: venv ## move a table of ITEMS=20000 between two accounts of a local AWS, under the printed policies
 	@.venv/bin/python scripts/demo --items $(ITEMS) $(ARGS)
 
 test: ## the tests, against real servers; ARGS="..." goes to pytest
