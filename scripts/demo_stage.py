@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,7 +29,43 @@ PROCESSES = max(2, os.cpu_count() or 2)
 _SIDES = {SOURCE: "source", DESTINATION: "destination"}
 _PROFILES = {"old": SOURCE, "new": DESTINATION}
 _ROLE_PROFILES = {"exporter": "old", "importer": "new"}
+WAIT_SECONDS = 120
 _POLICY_FILE = "policies.json"
+_LIMITS = (
+    "Two limits of the local AWS: it has no autoscaling, and allows two reads of a table's settings only to who may read\n"
+    "those of all tables. So export and import report five settings as unknown, which AWS itself would answer."
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command in the background; `out` and `log` hold what it has printed."""
+
+    line: str
+    process: subprocess.Popen[bytes]
+    out_file: Path
+    log_file: Path
+
+    @property
+    def out(self) -> str:
+        return self.out_file.read_text()
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def wait_until(self, ready: Callable[[], bool], what: str) -> None:
+        """Return once `ready` says so; AssertionError if the command has ended before, or after WAIT_SECONDS."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not ready():
+            assert self.process.poll() is None, f"{self.line} has ended without {what}:\n{self.log}"
+            assert time.monotonic() < deadline, f"{self.line}: no {what} in {WAIT_SECONDS} s:\n{self.log}"
+            time.sleep(0.05)
+
+    def finish(self) -> None:
+        """Wait for its end; AssertionError if it has failed."""
+        code = self.process.wait(WAIT_SECONDS)
+        assert code == 0, f"exit code {code}: {self.line}\n{self.log}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +104,29 @@ class Stage:
             self.environment[into] = done.stdout.strip()
         assert not check or done.returncode == 0, f"exit code {done.returncode}: {line}"
         return done.returncode
+
+    @contextlib.contextmanager
+    def background(self, line: str, name: str) -> Iterator[Command]:
+        """Show a command and run it beside the others, with the files NAME.out and NAME.log as its streams.
+
+        It has ended by the end of the context: killed, if not by itself.
+        """
+        print(f"$ {line} > {name}.out 2> {name}.log &", flush=True)
+        out, log = (self.folder / f"{name}.{stream}" for stream in ("out", "log"))
+        with out.open("wb") as stdout, log.open("wb") as stderr:
+            process = subprocess.Popen(
+                ["bash", "-c", f"exec {line}"],
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        with process:
+            try:
+                yield Command(line, process, out, log)
+            finally:
+                process.kill()
 
 
 @contextlib.contextmanager
@@ -128,6 +187,7 @@ def make_roles(stage: Stage, documents: Mapping[str, Any]) -> None:
         print(
             f"account {account}: role {role} with {side}_trust and {side}_policy ({_count(policy)} actions)"
         )
+    print(_LIMITS)
 
 
 def open_bucket(stage: Stage, documents: Mapping[str, Any]) -> None:

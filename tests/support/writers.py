@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,12 +14,26 @@ PAUSE_SECONDS = 0.002
 
 
 class Writers:
-    """Writes until `stop`, or until the service denies it; `count` writes were confirmed. Keys are pk (S) and sk (N)."""
+    """Writes until `stop`, or until the service denies it; `count` writes were confirmed.
 
-    def __init__(self, client: Any, table: str, *, threads: int = 3, keys: int = 200, seed: int = 0) -> None:
+    Keys are pk (S) and sk (N): three for each of `keys` partition keys, or those that `key` draws.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        table: str,
+        *,
+        threads: int = 3,
+        keys: int = 200,
+        seed: int = 0,
+        key: Callable[[random.Random], dict[str, Any]] | None = None,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
         self._client = client
         self._table = table
-        self._keys = keys
+        self._key = key or (lambda rng: _random_key(rng, keys))
+        self._pause_seconds = pause_seconds
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(
@@ -69,12 +84,12 @@ class Writers:
             while not self._stopped.is_set():
                 self._write_once(rng)
                 self._counts[number] += 1
-                time.sleep(PAUSE_SECONDS)
+                time.sleep(self._pause_seconds)
         except ClientError as error:
             self._errors.append(error)
 
     def _write_once(self, rng: random.Random) -> None:
-        key = {"pk": {"S": f"key-{rng.randrange(self._keys)}"}, "sk": {"N": str(rng.randrange(3))}}
+        key = self._key(rng)
         kind = rng.random()
         if kind < 0.45:
             item = key | {
@@ -95,3 +110,7 @@ class Writers:
             )
         else:
             self._client.delete_item(TableName=self._table, Key=key)
+
+
+def _random_key(rng: random.Random, keys: int) -> dict[str, Any]:
+    return {"pk": {"S": f"key-{rng.randrange(keys)}"}, "sk": {"N": str(rng.randrange(3))}}
