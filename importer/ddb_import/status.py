@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import shlex
 from typing import Final, NamedTuple
 
 import msgspec
 
+from ddb_import.apply.status import ApplyStatus, apply_status
 from ddb_import.ledger import Ledger
 from ddb_import.state import ImportPlan, NativeJob, read_plan, state_folder
 from ddb_shared.aws.clients import Aws
@@ -23,23 +25,26 @@ RUNNING: Final = "running"
 INTERRUPTED: Final = "interrupted"
 COMPLETE: Final = "complete"
 BATCH_WRITE: Final = "batch-write"
+_BASE_ONLY: Final = "--base-only"
 _STATE: Final = re.compile(r"(?P<account>\d{12})\.(?P<region>[a-z0-9-]+)\.(?P<table>[A-Za-z0-9_.-]+)")
 _ARN: Final = re.compile(r"arn:[^:]+:dynamodb:(?P<region>[^:]+):(?P<account>\d{12}):table/(?P<table>.+)")
 
 
-class ImportStatus(msgspec.Struct, frozen=True, kw_only=True):
+class ImportStatus(ApplyStatus, frozen=True, kw_only=True):
     """What `ddb-import --status --json` prints; what is unknown is null.
 
     `items_done` were written, skipped or rejected. `holder` is who imports now, or did last; `command` what to run next.
+    Of an export that follows its table, `completed_at` is when the base was loaded, and the import is complete once its changes are
+    applied as well; while that export itself is unfinished, totals are unknown.
     """
 
     status: str
     table: str
     export: str
     items_done: int
-    items_total: int
+    items_total: int | None
     shards_done: int
-    shards_total: int
+    shards_total: int | None
     items_rejected: int
     holder: str | None
     command: str | None
@@ -53,15 +58,21 @@ class ImportStatus(msgspec.Struct, frozen=True, kw_only=True):
         percent = f" ({100 * self.items_done / self.items_total:.0f}%)" if self.items_total else ""
         lines = [
             f"Import of {self.export} into {self.table}: {self.status}",
-            f"  items     {self.items_done:,} of {self.items_total:,}{percent}, {self.items_rejected:,} rejected",
-            f"  shards    {self.shards_done:,} of {self.shards_total:,}",
+            f"  items     {self.items_done:,} of {_total(self.items_total)}{percent}, {self.items_rejected:,} rejected",
+            f"  shards    {self.shards_done:,} of {_total(self.shards_total)}",
+            *self.lines_of_changes(self.export),
         ]
         lines += [f"  begun     {self.begun_at}"] if self.begun_at else []
-        lines += [f"  complete  {self.completed_at}"] if self.completed_at else []
+        done = self.changes_completed_at or self.completed_at
+        lines += [f"  complete  {done}"] if done and self.status == COMPLETE else []
         lines += [f"  job       {self.job} ({self.engine})"] if self.job else []
         lines += [f"  holder    {self.holder}"] if self.holder else []
         lines += [f"  next      {self.command}"] if self.command else []
         return "\n".join(lines)
+
+
+def _total(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
 
 
 def import_status(aws: Aws, export_url: str, table: str, state: str | None) -> ImportStatus:
@@ -71,11 +82,15 @@ def import_status(aws: Aws, export_url: str, table: str, state: str | None) -> I
     plan = read_plan(storage) if storage else None
     if storage is None or plan is None:
         return _not_started(export, table, state)
+    changes = _changes(export, storage, plan)
     found = leases.read(storage)
     native = plan.native if isinstance(plan.native, NativeJob) else None
     done = _done_of(storage, plan)
-    status = RUNNING if found and found.is_held else COMPLETE if plan.completed_at else INTERRUPTED
+    applied = changes.changes is None or changes.changes_completed_at
+    complete = COMPLETE if plan.completed_at and applied else INTERRUPTED
+    status = RUNNING if found and found.is_held else complete
     return ImportStatus(
+        **msgspec.structs.asdict(changes),
         status=status,
         table=plan.table_arn,
         export=export.url,
@@ -91,6 +106,14 @@ def import_status(aws: Aws, export_url: str, table: str, state: str | None) -> I
         engine=native.engine if native else BATCH_WRITE,
         job=(native.arn or None) if native else None,
     )
+
+
+def _changes(export: Storage, storage: Storage, plan: ImportPlan) -> ApplyStatus:
+    """Of the changes of the export, unless the import was of its base alone."""
+    running = controls.read_running(storage)
+    if running and _BASE_ONLY in shlex.split(running.command):
+        return ApplyStatus()
+    return apply_status(export, storage, plan.run, dt.datetime.now(dt.UTC))
 
 
 class _Done(NamedTuple):
@@ -153,21 +176,25 @@ def _next_command(status: str, storage: Storage, plan: ImportPlan, export: S3Sto
     )
 
 
-def _command(export: S3Storage, table: str, state: str | None = None) -> str:
-    return shlex.join(["ddb-import", export.url, table, *(("--state", state) if state else ())])
+def _command(export: S3Storage, table: str, state: str | None = None, *, follow: bool = False) -> str:
+    words = (*(("--follow",) if follow else ()), *(("--state", state) if state else ()))
+    return shlex.join(["ddb-import", export.url, table, *words])
 
 
 def _not_started(export: S3Storage, table: str, state: str | None) -> ImportStatus:
-    manifest = manifests.read(export)
+    changes = apply_status(export, None, 1, dt.datetime.now(dt.UTC))
+    follows = changes.changes is not None
+    manifest = None if follows and manifests.read_header(export) is None else manifests.read(export)
     return ImportStatus(
+        **msgspec.structs.asdict(changes),
         status=NOT_STARTED,
         table=table,
         export=export.url,
         items_done=0,
-        items_total=manifest.items,
+        items_total=manifest.items if manifest else None,
         shards_done=0,
-        shards_total=len(manifest.shards),
+        shards_total=len(manifest.shards) if manifest else None,
         items_rejected=0,
         holder=None,
-        command=_command(export, table, state),
+        command=_command(export, table, state, follow=follows),
     )

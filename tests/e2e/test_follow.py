@@ -127,6 +127,7 @@ def test_an_import_that_begins_before_the_base_is_there(make_lab: MakeLab) -> No
     lab.s3.delete_object(Bucket=lab.mover.bucket, Key=lab.storage.key("manifest.json"))
     lab.log.begin()
     lab.capture()
+    _assert_status(lab, status="not started", items_total=None, changes=50, changes_applied=0)
     with lab.start("--follow", "--progress", "log") as process:
         assert process.stderr is not None
         lab.capture()
@@ -135,6 +136,7 @@ def test_an_import_that_begins_before_the_base_is_there(make_lab: MakeLab) -> No
         lab.capture()
         wait_until(lambda: lab.applied().get("applied", 0) >= 3)
         lab.assert_holds(lab.expected())
+        _assert_status(lab, status="running", items_done=ITEMS, changes=150, changes_applied=150)
         assert process.poll() is None
         lab.capture()
         lab.log.close()
@@ -145,8 +147,15 @@ def test_an_import_that_begins_before_the_base_is_there(make_lab: MakeLab) -> No
     cut_over = result["cut_over"]
     assert (cut_over["captured"], cut_over["applied"], cut_over["proof"]) == (200, 200, log.DISABLED)
     lab.assert_holds(lab.expected())
+    _assert_status(lab, status="complete", items_done=ITEMS, changes=200, changes_applied=200)
     again = lab.load("--follow").json()
     assert (again["items_written"], again["items_resumed"], again["changes_applied"]) == (0, ITEMS, 200)
+
+
+def _assert_status(lab: Lab, **expected: object) -> None:
+    """What --status tells of the follow, as JSON."""
+    status = lab.load("--status").json()
+    assert expected == {name: status[name] for name in expected}, status
 
 
 def test_an_export_that_is_not_closed_needs_a_word(lab: Lab) -> None:
@@ -163,6 +172,7 @@ def test_an_export_that_is_not_closed_needs_a_word(lab: Lab) -> None:
     lab.capture()
     result = lab.load("--base-only").json()
     assert (result["items_written"], result["changes_applied"]) == (ITEMS, None)
+    _assert_status(lab, status="complete", changes=None, changes_applied=None)
     lab.assert_holds(base)
     lab.capture()
     lab.log.close()
@@ -249,6 +259,7 @@ def test_an_interrupted_follow_is_resumed_by_the_command_it_prints(lab: Lab) -> 
     (command,) = [line for line in errors.splitlines() if line.startswith("  ddb-import")]
     assert "--follow" in command.split()
     lab.capture()
+    _assert_status(lab, status="interrupted", changes=100, changes_applied=50, command=command.strip())
     lab.log.close()
     result = commands.run(*command.split(), account=DESTINATION).json()
     assert result["changes_applied"] == 100
