@@ -18,19 +18,25 @@ from ddb_export.native.options import pitr_options, refuse_bad_pitr
 from ddb_export.options import (
     ExportOptions,
     Method,
+    MoveOptions,
     NewExport,
+    NewMove,
     PitrOptions,
     RequestedFormat,
     ResumedExport,
+    ResumedMove,
+    is_pattern,
+    names_several,
 )
 from ddb_export.result import ExportResult, NativeExportResult
 from ddb_shared.command.control import change_of, control_options, print_applied
 from ddb_shared.command.groups import Command
 from ddb_shared.command.identity import open_session
 from ddb_shared.command.main import run
+from ddb_shared.command.move import refuse_for_move
 from ddb_shared.command.options import Common, common_options
 from ddb_shared.command.output import print_result
-from ddb_shared.command.values import TABLE, ByteSize, Capacity
+from ddb_shared.command.values import TABLE, TABLE_PATTERN, ByteSize, Capacity
 from ddb_shared.errors import EXIT_CODES, UsageError
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format.compression import SUFFIXES
@@ -51,6 +57,8 @@ Examples:
   ddb-export Orders s3://shared-bucket --format parquet
   ddb-export Orders s3://shared-bucket --follow
   ddb-export --finish s3://shared-bucket/AWSDynamoDB/01715685260608-c488b4e1/ --block-writes
+  ddb-export 'prod*' Orders s3://shared-bucket
+  ddb-export --resume s3://shared-bucket/moves/01715685260608-c488b4e1.json
   ddb-export --list s3://shared-bucket/moves
   ddb-export --control s3://shared-bucket/moves/AWSDynamoDB/01715685260608-c488b4e1/ --max-rcu 200
   ddb-export Orders s3://shared-bucket --method pitr --bucket-owner 222222222222
@@ -80,9 +88,12 @@ class ColumnTypes(click.ParamType[Columns]):
 
 
 @click.command("ddb-export", cls=Command, epilog=EPILOG)
-@click.argument("table", required=False)
-@click.argument("destination", metavar="[s3://BUCKET[/PREFIX]]", required=False)
-@click.option("--resume", metavar="EXPORT", help="Finish the interrupted export at this location.")
+@click.argument("words", metavar="[TABLE... s3://BUCKET[/PREFIX]]", nargs=-1)
+@click.option(
+    "--resume",
+    metavar="EXPORT|MOVE",
+    help="Finish the interrupted export at this location, or what is missing of a move of several tables.",
+)
 @click.option(
     "--method",
     type=click.Choice([method.value for method in Method]),
@@ -179,8 +190,7 @@ class ColumnTypes(click.ParamType[Columns]):
 def command(
     *,
     common: Common,
-    table: str | None,
-    destination: str | None,
+    words: tuple[str, ...],
     resume: str | None,
     method: Method,
     pitr: PitrOptions,
@@ -202,6 +212,9 @@ def command(
 ) -> None:
     """Export TABLE into a new folder below s3://BUCKET[/PREFIX] and print its location.
 
+    TABLE is a name or an ARN. Several tables, or patterns such as 'prod*' (quoted), make a move: each table is exported into
+    a folder of its own, one after another, and the location is that of a file that ties them together.
+
     The table is scanned in parallel; its items are written as compressed JSON lines in the format of AWS's own exports, or
     as Parquet. The export is complete once its manifest is written; until then it can be finished with --resume.
     """
@@ -218,7 +231,7 @@ def command(
         run_action(common, follow)
         return
     if ddl is not None:
-        _print_statement(common, table, destination, Dialect(ddl))
+        _print_statement(common, words, Dialect(ddl))
         return
     requested = RequestedFormat(
         format=format,
@@ -230,8 +243,7 @@ def command(
     )
     options = _options(
         common=common,
-        table=table,
-        destination=destination,
+        words=words,
         resume=resume,
         requested=requested,
         max_rcu=max_rcu,
@@ -240,12 +252,20 @@ def command(
         pitr=pitr,
         follow=follow,
     )
+    _run(options, dry_run=dry_run)
+
+
+def _run(options: ExportOptions | MoveOptions, *, dry_run: bool) -> None:
+    """Plans or exports, one table or several."""
+    if isinstance(options, NewMove | ResumedMove):
+        _move(options, dry_run=dry_run)
+        return
     if dry_run:
         _print_plan(options)
         return
     from ddb_export.methods import run_by_method
 
-    common, aws = open_session(common, Side.SOURCE)
+    common, aws = open_session(options.common, Side.SOURCE)
     location = Location(as_json=common.as_json)
     with stop_on_signals() as stop:
         for result in run_by_method(replace(options, common=common), aws, stop, location.show):
@@ -257,8 +277,7 @@ def command(
 def _options(
     *,
     common: Common,
-    table: str | None,
-    destination: str | None,
+    words: tuple[str, ...],
     resume: str | None,
     requested: RequestedFormat,
     max_rcu: Cap | None,
@@ -266,29 +285,56 @@ def _options(
     method: Method,
     pitr: PitrOptions,
     follow: FollowOptions,
-) -> ExportOptions:
-    """The options of a new or a resumed export; raises UsageError before the first call to AWS."""
+) -> ExportOptions | MoveOptions:
+    """The options of a new or a resumed export or move; raises UsageError before the first call to AWS."""
+    if names_several(words[:-1]) if resume is None else manifests.is_move(resume):
+        refuse_for_move(
+            [
+                ("--follow", follow.follow),
+                ("--changes-only", follow.changes_only),
+                (f"--method {method.value}", method is not Method.SCAN),
+                ("--report", common.report),
+            ],
+            "ddb-export TABLE s3://BUCKET[/PREFIX]",
+        )
     refuse_bad_combinations(requested, resumed=resume is not None)
     refuse_bad_pitr(pitr, is_native=method is not Method.SCAN and resume is None)
     refuse_with_follow(follow, requested, method, resumed=resume is not None)
     if method is Method.PITR:
         refuse_scan_options(requested, max_rcu, acl_mode)
     if resume is not None:
-        if destination is not None:
+        if len(words) > 1:
             raise UsageError(
                 "--resume finishes an export at its location and takes no destination.",
                 "Run: ddb-export --resume EXPORT",
             )
         parse_bucket_url(resume)
+        if manifests.is_move(resume):
+            return _resumed_move(
+                words,
+                ResumedMove(
+                    common=common, move=resume, requested=requested, max_rcu=max_rcu, acl_mode=acl_mode
+                ),
+            )
         return ResumedExport(
-            common=common, export=resume, table=table, requested=requested, max_rcu=max_rcu, acl_mode=acl_mode
+            common=common,
+            export=resume,
+            table=words[0] if words else None,
+            requested=requested,
+            max_rcu=max_rcu,
+            acl_mode=acl_mode,
         )
-    if table is None or destination is None:
-        raise UsageError(
-            "TABLE and s3://BUCKET[/PREFIX] are required.", "Or finish an export with --resume EXPORT."
+    tables, destination = _tables_and_destination(words)
+    if names_several(tables):
+        return NewMove(
+            common=common,
+            tables=tables,
+            destination=destination,
+            requested=requested,
+            max_rcu=max_rcu,
+            acl_mode=acl_mode,
         )
-    parse_bucket_url(destination)
-    TABLE.convert(table, None, None)
+    (table,) = tables
     return NewExport(
         common=common,
         table=table,
@@ -301,6 +347,53 @@ def _options(
         follow=follow.follow,
         changes_only=follow.changes_only,
     )
+
+
+def _tables_and_destination(words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The last argument is the destination, those before it are tables; patterns are checked like names."""
+    if len(words) < 2:  # noqa: PLR2004 - a table and the destination
+        raise UsageError(
+            "TABLE and s3://BUCKET[/PREFIX] are required.", "Or finish an export with --resume EXPORT."
+        )
+    *tables, destination = words
+    parse_bucket_url(destination)
+    for table in tables:
+        if table.startswith("arn:") and is_pattern(table):
+            raise UsageError(
+                f"{table!r} is an ARN with a wildcard.",
+                "Patterns match the names of the tables of your own account and region: give the pattern of the name alone, or "
+                "the full ARN of each table.",
+            )
+        (TABLE_PATTERN if is_pattern(table) else TABLE).convert(table, None, None)
+    return tuple(tables), destination
+
+
+def _resumed_move(words: tuple[str, ...], options: ResumedMove) -> ResumedMove:
+    """The options, unless there is more on the command line than they take."""
+    if words:
+        raise UsageError(
+            "--resume MOVE finishes all tables of a move and takes no other argument.",
+            f"Run: ddb-export --resume {options.move}",
+        )
+    return options
+
+
+def _move(options: MoveOptions, *, dry_run: bool) -> None:
+    """Exports several tables, or plans that, and exits with the worst code of all."""
+    if dry_run and isinstance(options, ResumedMove):
+        raise UsageError("--dry-run applies to new exports only.", "Omit --dry-run or --resume.")
+    from ddb_export.move import plan_move, run_move
+
+    common, aws = open_session(options.common, Side.SOURCE)
+    options = replace(options, common=common)
+    if dry_run and isinstance(options, NewMove):
+        plan = plan_move(options, aws)
+        print_result(plan, plan.text(), as_json=common.as_json)
+        sys.exit(plan.exit_code)
+    with stop_on_signals() as stop:
+        result, resume = run_move(options, aws, stop)
+    print_result(result, result.move, summary=result.text(resume), as_json=common.as_json)
+    sys.exit(result.exit_code)
 
 
 def _refuse_short_key(key: str | None) -> None:
@@ -323,9 +416,10 @@ def _print_plan(options: ExportOptions) -> None:
     sys.exit(plan.exit_code)
 
 
-def _print_statement(common: Common, export: str | None, destination: str | None, dialect: Dialect) -> None:
-    if export is None or destination is not None:
+def _print_statement(common: Common, words: tuple[str, ...], dialect: Dialect) -> None:
+    if len(words) != 1:
         raise UsageError("--ddl needs an export.", f"Run: ddb-export --ddl {dialect} EXPORT")
+    (export,) = words
     common, aws = open_session(common, Side.SOURCE)
     statement = statement_for(aws, export, dialect)
     print_result(statement, statement.statement, as_json=common.as_json)

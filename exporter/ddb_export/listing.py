@@ -18,6 +18,8 @@ from ddb_shared.errors import TransferError
 from ddb_shared.format import aws_manifest, changes
 from ddb_shared.format import checkpoint as checkpoints
 from ddb_shared.format import manifest as manifests
+from ddb_shared.format.manifest import is_move
+from ddb_shared.format.moves import MOVES
 from ddb_shared.records import prepare
 from ddb_shared.storage.base import Storage
 from ddb_shared.storage.bucket import check_bucket, parse_bucket_url
@@ -30,7 +32,6 @@ FOLLOWING: Final = "following"
 CLOSED: Final = "closed"
 CANCELLED: Final = "cancelled"
 DAMAGED: Final = "damaged"
-MOVES: Final = "moves/"
 # A stream keeps its changes for so long: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
 STREAM_HOURS: Final = 24
 # A capture that works writes every five seconds at the least.
@@ -88,6 +89,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         lines += [line for one in self.exports for line in _remarks(one, now)]
         if self.moves:
             lines += ["", columns_text(_MOVE_HEAD, [_move_row(one) for one in self.moves])]
+            lines += [line for one in self.moves for line in _move_remarks(one)]
         return "\n".join(lines)
 
 
@@ -96,7 +98,8 @@ def list_exports(aws: Aws, url: str) -> Listing:
     root = S3Storage(aws.s3, *parse_bucket_url(url))
     check_bucket(aws.s3, root.bucket, root.prefix + manifests.EXPORTS, aws.options.owner_of(root.bucket))
     folders = [root.below(name) for name in root.folders(manifests.EXPORTS) if _is_export(name)]
-    moves = [entry.name for entry in root.list(MOVES) if entry.name.endswith(".json")]
+    # an id begins with a zero; exports may be stored below a folder of the name `moves` as well
+    moves = [entry.name for entry in root.list(f"{MOVES}0") if is_move(root.url + entry.name)]
     with ThreadPoolExecutor(_READERS) as pool:
         exports = list(pool.map(_listed, folders))
     states = {export.export: export.status for export in exports}
@@ -246,6 +249,14 @@ def _row(export: ListedExport) -> Sequence[str]:
 
 def _move_row(move: ListedMove) -> Sequence[str]:
     return move.status, f"{len(move.tables)}", (move.started or "-")[:16].replace("T", " "), move.move
+
+
+def _move_remarks(move: ListedMove) -> list[str]:
+    if move.problem:
+        return [f"{move.move}: {move.problem}"]
+    if move.status == UNFINISHED:
+        return [f"Unless it is running, finish the move with: ddb-export --resume {move.move}"]
+    return []
 
 
 def _remarks(export: ListedExport, now: dt.datetime) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ddb_shared.command.options import Common
 from ddb_shared.table.capacity import Cap
+
+_WILDCARDS: Final = frozenset("*?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,7 @@ class Method(enum.StrEnum):
 class NewExport:
     """The options of `ddb-export TABLE s3://BUCKET[/PREFIX]`. `max_rcu` is the cap of all workers together.
 
-    `follow` captures changes as well, `changes_only` them alone.
+    `follow` captures changes as well, `changes_only` them alone. `export_id` is chosen by a move of several tables.
     """
 
     common: Common
@@ -74,6 +77,7 @@ class NewExport:
     destination: str
     follow: bool = False
     changes_only: bool = False
+    export_id: str | None = None
     requested: RequestedFormat = field(default_factory=RequestedFormat)
     max_rcu: Cap | None = None
     acl_mode: str = "auto"
@@ -104,3 +108,49 @@ class ResumedExport:
 
 
 ExportOptions = NewExport | ResumedExport
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewMove:
+    """The options of `ddb-export TABLE… s3://BUCKET[/PREFIX]`: `tables` are names, ARNs and patterns."""
+
+    common: Common
+    tables: tuple[str, ...]
+    destination: str
+    requested: RequestedFormat = field(default_factory=RequestedFormat)
+    max_rcu: Cap | None = None
+    acl_mode: str = "auto"
+
+    @property
+    def url(self) -> str:
+        """Where it writes."""
+        return self.destination
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumedMove:
+    """The options of `ddb-export --resume MOVE`."""
+
+    common: Common
+    move: str
+    requested: RequestedFormat = field(default_factory=RequestedFormat)
+    max_rcu: Cap | None = None
+    acl_mode: str = "auto"
+
+    @property
+    def url(self) -> str:
+        """Where it writes."""
+        return self.move
+
+
+MoveOptions = NewMove | ResumedMove
+
+
+def names_several(words: Sequence[str]) -> bool:
+    """Whether these are the tables of a move: more than one, or a pattern, which may match any number."""
+    return len(words) > 1 or any(map(is_pattern, words))
+
+
+def is_pattern(word: str) -> bool:
+    """Whether a table is given by a pattern."""
+    return not _WILDCARDS.isdisjoint(word)

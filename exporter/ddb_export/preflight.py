@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from ddb_export.capture.stream import check_stream
-from ddb_export.options import ExportOptions, NewExport, ResumedExport
+from ddb_export.options import ExportOptions, NewExport, NewMove, ResumedExport
 from ddb_shared.aws.clients import Aws, connect
 from ddb_shared.command.preflight import (
     Checks,
@@ -27,6 +27,11 @@ _LOG: Final = logging.getLogger(__name__)
 
 def checks(options: ExportOptions, aws: Aws, table: Table, storage: S3Storage) -> Checks:
     """The checks of an export of `table` into or below `storage`, after those of the bucket."""
+    return {**table_checks(options, aws, table), **place_checks(aws, storage)}
+
+
+def table_checks(options: ExportOptions, aws: Aws, table: Table) -> Checks:
+    """Those of the table alone."""
     return {
         "table": lambda: check_table(table),
         **rate_check(options.max_rcu, table.definition, "Read"),
@@ -36,6 +41,12 @@ def checks(options: ExportOptions, aws: Aws, table: Table, storage: S3Storage) -
             if isinstance(options, NewExport) and options.follow
             else {}
         ),
+    }
+
+
+def place_checks(aws: Aws, storage: S3Storage) -> Checks:
+    """Those of the place that is written to."""
+    return {
         "object ownership": lambda: _check_ownership(aws, storage.bucket),
         "write and read": lambda: check_probe(storage),
         "encryption": lambda: check_encryption(storage, aws.options.kms_key_id),
@@ -47,7 +58,7 @@ def _check_ownership(aws: Aws, bucket: str) -> str:
     return Unchecked(str(ownership)) if ownership.unknown else str(ownership)
 
 
-Options = TypeVar("Options", NewExport, ResumedExport)
+Options = TypeVar("Options", NewExport, ResumedExport, NewMove)
 
 
 def with_acl(options: Options, aws: Aws) -> tuple[Options, Aws]:

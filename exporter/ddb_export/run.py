@@ -41,7 +41,7 @@ from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.table.capacity import units_at
 
 # The parameters that `--resume EXPORT` replaces.
-_REPLACED_BY_RESUME: Final = frozenset({"table", "destination", "resume", "follow", "changes_only"})
+_REPLACED_BY_RESUME: Final = frozenset({"words", "resume", "follow", "changes_only"})
 
 
 def run_export(

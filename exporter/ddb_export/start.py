@@ -65,7 +65,7 @@ def start(options: NewExport, aws: Aws, stop: Stop) -> Export:
     require(bucket_checks(aws, exports))
     table = describe(aws.dynamodb, options.table)
     require(checks(options, aws, table, exports))
-    storage = exports.below(manifests.new_export_id(time.time()))
+    storage = exports.below(options.export_id or manifests.new_export_id(time.time()))
     settings, sampled_rcu = (
         (NO_BASE, 0.0)
         if options.changes_only

@@ -455,6 +455,20 @@ def test_no_action_is_forgotten() -> None:
     assert printed == PROVEN | UNPROVABLE.keys()
 
 
+def test_several_tables_by_a_pattern(fresh: World) -> None:
+    """Under exactly the policies that are printed for the pattern; ListTables is needed for it."""
+    words = ["Ord*" if word == TABLE else word for word in POLICY_OPTIONS]
+    documents = json.loads(commands.run("ddb-policy", *words).stdout)
+    fresh.apply(documents)
+    place = ("Ord*", f"s3://{BUCKET}/{PREFIX}")
+    found = fresh.export(*place).json()
+    assert ("complete", [TABLE]) == (found["status"], [one["table"] for one in found["exports"]])
+    source = documents["source_policy"]
+    source["Statement"] = [one for one in source["Statement"] if _without(one, "dynamodb:ListTables")]
+    fresh.apply(documents)
+    _assert_refused(fresh.export(*place, check=False), "source_policy", "dynamodb:ListTables")
+
+
 @pytest.mark.parametrize(
     ("document", "account"), [("source_trust", SOURCE), ("destination_trust", DESTINATION)]
 )

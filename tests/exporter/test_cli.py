@@ -28,7 +28,7 @@ def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str
         ),
         (["T", "s3://bucket", "--processes", "0"], "0 is not in the range"),
         (["T", "s3://bucket", "--no-such-option"], "No such option"),
-        (["T", "s3://bucket", "one", "more"], "unexpected extra argument"),
+        (["T", "s3://bucket", "one", "more"], "Invalid S3 URL 'more'"),
         (["T", "s3://bucket", "--kms-key-id", "alias/mine"], "is not an ARN"),
     ],
 )
@@ -40,3 +40,33 @@ def test_a_bad_command_line_exits_2_and_says_why(
     streams = capsys.readouterr()
     assert message in streams.err
     assert streams.out == ""
+
+
+MOVE = "s3://bucket/moves/01732000000000-00000000.json"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("aaa", "bbb", "s3://bucket", "--follow"), "--follow does not apply to several tables"),
+        (
+            ("a*", "s3://bucket", "--follow", "--changes-only"),
+            "--follow, --changes-only do not apply to several",
+        ),
+        (("a*", "s3://bucket", "--method", "pitr"), "--method pitr does not apply to several tables"),
+        (("a*", "s3://bucket", "--report", "x.html"), "--report does not apply to several tables"),
+        (("a*", "bbb"), "Invalid S3 URL 'bbb'"),
+        (("s3://bucket", "bbb", "s3://other"), "'s3://bucket' is not a table name"),
+        (("arn:aws:dynamodb:eu-west-1:111111111111:table/a*", "s3://bucket"), "is an ARN with a wildcard"),
+        (("a[bc]*", "s3://bucket"), "'a[bc]*' is not a table name"),
+        (("aaa", "--resume", MOVE), "takes no other argument"),
+        (("--resume", MOVE, "--method", "pitr"), "--method pitr does not"),
+        (("--resume", MOVE, "--dry-run"), "--dry-run applies to new exports only"),
+    ],
+)
+def test_what_several_tables_do_not_take(
+    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 before anything is asked of AWS, and the message says what does not apply."""
+    assert outcome(command, *words) == 2
+    assert message in capsys.readouterr().err

@@ -36,7 +36,7 @@ from ddb_shared.storage.bucket import parse_bucket_url
 from ddb_shared.storage.s3 import S3Storage
 
 # The parameters that `--resume EXPORT` replaces.
-_REPLACED_BY_RESUME: Final = frozenset({"table", "destination", "resume", "method", *OPTION_NAMES})
+_REPLACED_BY_RESUME: Final = frozenset({"words", "resume", "method", *OPTION_NAMES})
 
 
 @dataclass(frozen=True, slots=True)

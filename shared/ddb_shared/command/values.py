@@ -33,7 +33,11 @@ class Pattern(click.ParamType[str]):
 
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html
-TABLE_NAME: Final = Pattern("table", r"[A-Za-z0-9_.-]{3,255}", "a table name (3 to 255 of A-Z a-z 0-9 _ . -)")
+TABLE_PATTERN: Final = Pattern(
+    "table",
+    r"(?=.*[*?])[A-Za-z0-9_.*?-]{1,255}|[A-Za-z0-9_.-]{3,255}",
+    "a table name (3 to 255 of A-Z a-z 0-9 _ . -) or a pattern of names such as 'prod-*'",
+)
 TABLE: Final = Pattern(
     "table",
     r"(arn:aws[a-z-]*:dynamodb:[a-z0-9-]+:[0-9]{12}:table/)?[A-Za-z0-9_.-]{3,255}",

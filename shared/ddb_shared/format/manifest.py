@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ddb_shared.errors import ExportError
+from ddb_shared.errors import ExportError, UsageError
 from ddb_shared.format import aws_manifest
 from ddb_shared.format.columns import Column
 from ddb_shared.records import prepare
@@ -37,6 +37,7 @@ EXPORTS: Final = aws_manifest.EXPORTS
 # AWS's are as ours, those of local services UUIDs.
 _ID_OF_AWS: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 _EXPORT_ID: Final = re.compile(r"\d{14}-[0-9a-f]{8}")
+_MOVE: Final = re.compile(rf"s3://[^/]+/(.*/)?moves/{_EXPORT_ID.pattern}\.json")
 
 
 # As `write` formats it: within a JSON string, a newline would be escaped.
@@ -122,10 +123,28 @@ def new_export_id(epoch_seconds: float) -> str:
 
 
 def export_storage(s3: Any, url: str) -> S3Storage:
-    """The folder of an export, which may be given by a manifest in it."""
+    """The folder of an export, which may be given by a manifest in it; raises UsageError if the URL is that of a move."""
+    if is_move(url):
+        raise UsageError(
+            f"{url} is a move of several tables, and one export is expected here.",
+            "Give one of its exports, which `ddb-export --list` names.",
+        )
     for name in (MANIFEST, AWS_SUMMARY):
         url = url.removesuffix(name)
     return S3Storage(s3, *parse_bucket_url(url))
+
+
+def is_move(url: str) -> bool:
+    """Whether this is the URL of the file of a move: of several exports (see `moves`)."""
+    return _MOVE.fullmatch(url) is not None
+
+
+def id_in(url: str) -> str:
+    """The id of the export whose folder this URL is; raises ExportError if it is not one."""
+    found = url.rstrip("/").rpartition("/")[2]
+    if not is_export_id(found):
+        raise ExportError(f"{url} is not the folder of an export.")
+    return found
 
 
 def export_id_of(storage: S3Storage) -> str:

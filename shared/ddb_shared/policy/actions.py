@@ -24,6 +24,8 @@ READ_SCALING: Final = (
 # The plan and the report say the cost at AWS's own prices; without it, at those of the package.
 READ_PRICES: Final = ("pricing:GetProducts",)
 READ_TABLE: Final = ("dynamodb:DescribeTable", "dynamodb:Scan")
+# `ddb-export 'prod-*'`
+FIND_TABLES: Final = ("dynamodb:ListTables",)
 # `ddb-verify --tables` reads differing items of the source table again with consistent reads.
 COMPARE: Final = ("dynamodb:BatchGetItem",)
 # `--method pitr`. DynamoDB writes the export with the caller's permissions, PutObjectAcl among them:

@@ -10,7 +10,7 @@ import click
 
 from ddb_shared.command.groups import Command
 from ddb_shared.command.main import run
-from ddb_shared.command.values import ACCOUNT, REGION, TABLE_NAME
+from ddb_shared.command.values import ACCOUNT, REGION, TABLE_PATTERN
 from ddb_shared.errors import UsageError
 from ddb_shared.format.manifest import PITR, SCAN
 from ddb_shared.policy.documents import (
@@ -29,6 +29,7 @@ Examples:
 \b
   ddb-policy --source-account 111111111111 --destination-account 222222222222 --bucket shared-bucket \\
       --prefix moves --table Orders --region eu-west-1
+  ddb-policy … --table 'prod*' --destination-table 'new*'
   ddb-policy … --kms-key-arn arn:aws:kms:eu-west-1:222222222222:key/1234 --format terraform > policies.tf
 """
 
@@ -67,12 +68,22 @@ _FORMATS: Final = {
 )
 @click.option("--bucket", required=True, help="Bucket for the exports, in the destination account.")
 @click.option("--prefix", default="", help="Prefix for the exports in the bucket.")
-@click.option("--table", required=True, metavar="NAME", type=TABLE_NAME, help="Table to export.")
+@click.option(
+    "--table",
+    "tables",
+    required=True,
+    multiple=True,
+    metavar="NAME",
+    type=TABLE_PATTERN,
+    help="Table to export, or a pattern such as 'prod*'; repeat it for several.",
+)
 @click.option(
     "--destination-table",
+    "destination_tables",
+    multiple=True,
     metavar="NAME",
-    type=TABLE_NAME,
-    help="Table to load.  [default: the name of --table]",
+    type=TABLE_PATTERN,
+    help="Table to load, or a pattern; repeat it for several.  [default: the names of --table]",
 )
 @click.option(
     "--region",
@@ -143,8 +154,8 @@ def command(
     destination_role: str,
     bucket: str,
     prefix: str,
-    table: str,
-    destination_table: str | None,
+    tables: tuple[str, ...],
+    destination_tables: tuple[str, ...],
     region: str,
     kms_key_arn: str | None,
     table_kms_key_arn: str | None,
@@ -172,8 +183,8 @@ def command(
         destination_role=destination.arn,
         bucket=bucket,
         prefix=prefix.strip("/"),
-        table=table,
-        destination_table=destination_table or table,
+        tables=tables,
+        destination_tables=destination_tables or tables,
         region=region,
         kms_key_arn=_key("--kms-key-arn", kms_key_arn),
         table_kms_key_arn=_key("--table-kms-key-arn", table_kms_key_arn),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ddb_shared.format.manifest import EXPORTS, PITR
+from ddb_shared.format.moves import MOVES
 from ddb_shared.policy.actions import (
     BLOCK_WRITES,
     BULK_PUT,
@@ -23,6 +24,7 @@ from ddb_shared.policy.actions import (
     FIND_BULK,
     FIND_EXPORT,
     FIND_IMPORT,
+    FIND_TABLES,
     FOLLOW_BULK,
     FOLLOW_EXPORT,
     FOLLOW_IMPORT,
@@ -68,7 +70,7 @@ _SERVICE_ROLES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """The names in the policies. Roles are ARNs; `prefix` has no leading or trailing slash."""
+    """The names in the policies. Roles are ARNs; `prefix` has no leading or trailing slash; tables may be patterns."""
 
     source_account: str
     source_role: str
@@ -76,8 +78,8 @@ class Names:
     destination_role: str
     bucket: str
     prefix: str
-    table: str
-    destination_table: str
+    tables: tuple[str, ...]
+    destination_tables: tuple[str, ...]
     region: str
     kms_key_arn: str | None
     table_kms_key_arn: str | None
@@ -107,10 +109,22 @@ class Names:
         """The key prefix of what tables have had of AWS's exports."""
         return f"{self.prefix}/import/" if self.prefix else "import/"
 
-    def table_arns(self, account: str, table: str) -> list[str]:
-        """The table with its indexes and streams."""
-        arn = f"arn:{self.partition}:dynamodb:{self.region}:{account}:table/{table}"
-        return [arn, f"{arn}/index/*", f"{arn}/stream/*"]
+    @property
+    def moves(self) -> str:
+        """The key prefix of the files that tie the exports of several tables together.
+
+        Their ids begin with a zero; exports may be stored below another prefix that ends in `moves`, which is not meant.
+        """
+        return f"{self.prefix}/{MOVES}0" if self.prefix else f"{MOVES}0"
+
+    def table_arns(self, account: str, tables: Sequence[str]) -> list[str]:
+        """The tables alone."""
+        return [f"arn:{self.partition}:dynamodb:{self.region}:{account}:table/{table}" for table in tables]
+
+
+def _with_parts(arns: Sequence[str]) -> list[str]:
+    """The tables with their indexes and streams."""
+    return [part for arn in arns for part in (arn, f"{arn}/index/*", f"{arn}/stream/*")]
 
 
 def documents(names: Names) -> dict[str, Document | None]:
@@ -141,13 +155,14 @@ def bucket_policy(names: Names) -> Document:
 
 def source_policy(names: Names) -> Document:
     """The identity policy of the exporter's role."""
-    arns = names.table_arns(names.source_account, names.table)
+    arns = names.table_arns(names.source_account, names.tables)
     return _document(
-        _allow("ReadTable", (*READ_TABLE, *COMPARE), arns[:1]),
-        _allow("ReadTableSettings", READ_SETTINGS, arns),
+        _allow("ReadTable", (*READ_TABLE, *COMPARE), arns),
+        _allow("ReadTableSettings", READ_SETTINGS, _with_parts(arns)),
+        *_find_tables(names),
         _allow("ReadAutoscaling", READ_SCALING, ["*"]),
-        *_export_natively(names, arns[0]),
-        *_follow(names, arns[0]),
+        *_export_natively(names, arns),
+        *_follow(names, arns),
         *_push(names),
         *_use_key(names, ("kms:GenerateDataKey", "kms:Decrypt")),
         *_use_table_key(names.table_kms_key_arn, READ_ENCRYPTED),
@@ -157,16 +172,16 @@ def source_policy(names: Names) -> Document:
 
 def destination_policy(names: Names) -> Document:
     """The identity policy of the importer's role: read the export, store state with it, load, create, verify."""
-    arns = names.table_arns(names.destination_account, names.destination_table)
+    arns = names.table_arns(names.destination_account, names.destination_tables)
     exports, records = f"{names.bucket_arn}/{names.exports}*", f"{names.bucket_arn}/{names.records}*"
     return _document(
-        _allow("ReadExport", ["s3:GetObject"], [exports, records]),
+        _allow("ReadExport", ["s3:GetObject"], [exports, records, f"{names.bucket_arn}/{names.moves}*"]),
         _allow("KeepImportState", ["s3:PutObject"], [f"{exports}/import/*", records]),
         _list_bucket(names),
-        *_import_natively(names, arns[0]),
-        _allow("LoadTable", (*LOAD, *SKIP_EXISTING), arns[:1]),
-        _allow("VerifyTable", (*VERIFY, *REPAIR), arns[:1]),
-        _allow("CreateTable", (*CREATE, *READ_SETTINGS), arns),
+        *_import_natively(names, arns),
+        _allow("LoadTable", (*LOAD, *SKIP_EXISTING), arns),
+        _allow("VerifyTable", (*VERIFY, *REPAIR), arns),
+        _allow("CreateTable", (*CREATE, *READ_SETTINGS), _with_parts(arns)),
         _allow("ReadAutoscaling", READ_SCALING, ["*"]),
         _allow("SetAutoscaling", SET_SCALING, ["*"])
         | {"Condition": {"StringEquals": {"application-autoscaling:service-namespace": "dynamodb"}}},
@@ -234,7 +249,7 @@ def lifecycle(names: Names) -> Document:
 
 def _push(names: Names) -> list[Document]:
     """The exporter's access to the bucket. It reads back what it wrote, never deletes, and has no access to import state."""
-    objects = [f"{names.bucket_arn}/{names.exports}*"]
+    objects = [f"{names.bucket_arn}/{names.exports}*", f"{names.bucket_arn}/{names.moves}*"]
     # which ACL DynamoDB's own exports carry is not documented
     own_acl = {} if PITR in names.methods else {"Condition": {"StringEquals": {"s3:x-amz-acl": FULL_CONTROL}}}
     return [
@@ -247,42 +262,54 @@ def _push(names: Names) -> list[Document]:
     ]
 
 
-def _export_natively(names: Names, table: str) -> list[Document]:
+def _find_tables(names: Names) -> list[Document]:
+    """What a pattern in the place of TABLE calls; ListTables has no resource of its own."""
+    return [_allow("FindTables", FIND_TABLES, ["*"])] if any(map(is_pattern, names.tables)) else []
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a table is given by a pattern, whose wildcards IAM knows as well."""
+    return "*" in name or "?" in name
+
+
+def _export_natively(names: Names, tables: Sequence[str]) -> list[Document]:
     """What `ddb-export --method pitr` calls; ListExports has no resource of its own."""
     if PITR not in names.methods:
         return []
     return [
-        _allow("ExportTable", EXPORT_NATIVELY, [table]),
-        _allow("FollowExport", FOLLOW_EXPORT, [f"{table}/export/*"]),
+        _allow("ExportTable", EXPORT_NATIVELY, tables),
+        _allow("FollowExport", FOLLOW_EXPORT, [f"{table}/export/*" for table in tables]),
         _allow("FindExport", FIND_EXPORT, ["*"]),
-        _allow("EnableBackups", ENABLE_BACKUPS, [table]),
+        _allow("EnableBackups", ENABLE_BACKUPS, tables),
     ]
 
 
-def _follow(names: Names, table: str) -> list[Document]:
+def _follow(names: Names, tables: Sequence[str]) -> list[Document]:
     """What `ddb-export --follow`, `--finish`, `--unblock` and `--cancel` call."""
     if not names.follow:
         return []
     return [
-        _allow("ReadStream", READ_STREAM, [f"{table}/stream/*"]),
-        _allow("SwitchStream", SWITCH_STREAM, [table]),
-        _allow("BlockWrites", BLOCK_WRITES, [table]),
+        _allow("ReadStream", READ_STREAM, [f"{table}/stream/*" for table in tables]),
+        _allow("SwitchStream", SWITCH_STREAM, tables),
+        _allow("BlockWrites", BLOCK_WRITES, tables),
     ]
 
 
-def _import_natively(names: Names, table: str) -> list[Document]:
+def _import_natively(names: Names, tables: Sequence[str]) -> list[Document]:
     """What `ddb-import --engine import-table` and `--engine bulk` call; lists have no resource of their own."""
     logs = f"arn:{names.partition}:logs:{names.region}:{names.destination_account}:log-group:/aws-dynamodb/*"
     by_engine = {
         IMPORT_TABLE_ENGINE: [
-            _allow("ImportTable", IMPORT_TABLE, [table]),
-            _allow("FollowImport", FOLLOW_IMPORT, [f"{table}/import/*"]),
+            _allow("ImportTable", IMPORT_TABLE, tables),
+            _allow("FollowImport", FOLLOW_IMPORT, [f"{table}/import/*" for table in tables]),
             _allow("FindImport", FIND_IMPORT, ["*"]),
             _allow("LogImport", LOG_IMPORT, [logs]),
         ],
         BULK_ENGINE: [
-            _allow("BulkPut", BULK_PUT, [table]),
-            _allow("FollowBulkPut", FOLLOW_BULK, [table, f"{table}/*"]),
+            _allow("BulkPut", BULK_PUT, tables),
+            _allow(
+                "FollowBulkPut", FOLLOW_BULK, [part for table in tables for part in (table, f"{table}/*")]
+            ),
             _allow("FindBulkPut", FIND_BULK, ["*"]),
         ],
     }
@@ -306,7 +333,8 @@ def _create_service_role(names: Names, sid: str, service: str) -> Document:
 
 def _list_bucket(names: Names) -> Document:
     statement = _allow("ListExports", ["s3:ListBucket"], [names.bucket_arn])
-    return statement | {"Condition": {"StringLike": {"s3:prefix": f"{names.exports}*"}}}
+    prefixes = [f"{names.exports}*", f"{names.moves}*"]
+    return statement | {"Condition": {"StringLike": {"s3:prefix": prefixes}}}
 
 
 def _use_key(names: Names, actions: Sequence[str]) -> list[Document]:

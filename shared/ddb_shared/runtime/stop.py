@@ -23,11 +23,22 @@ class Stop:
         self._remedy = ""
         self._saved = ""
         self._requested = threading.Event()
+        self._parts: list[Stop] = []
+
+    def part(self) -> Stop:
+        """For one part of the run: what stops the whole stops it as well, and what stops it stops nothing else."""
+        part = Stop()
+        self._parts.append(part)
+        if self.requested():
+            part.request(self.signal_number)
+        return part
 
     def request(self, signal_number: int | None = None) -> None:
         """Asks all workers to finish requests in flight and return."""
         self.signal_number = self.signal_number or signal_number
         self._requested.set()
+        for part in self._parts:
+            part.request(signal_number)
 
     def requested(self) -> bool:
         """Whether a stop was requested."""

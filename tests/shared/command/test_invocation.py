@@ -20,9 +20,8 @@ COMMANDS = {
 EXPORT = "s3://bucket/AWSDynamoDB/01715685260608-c488b4e1/"
 ARGUMENTS = {
     "table": ["Orders"],
-    "destination": ["s3://bucket/it's here"],
     "export": [EXPORT],
-    "words": [EXPORT, "Orders"],
+    "words": [EXPORT, "it's here", "Orders"],
 }
 # Values of options whose type does not tell one.
 VALUES = {
@@ -34,8 +33,8 @@ VALUES = {
     "state_owner": "222222222222",
     "source_account": "111111111111",
     "destination_account": "222222222222",
-    "destination_table": "Copy",
-    "table": "Orders",
+    "destination_tables": "Copy",
+    "tables": "Orders",
     "columns": "total:decimal(38,2),tags:list<string>",
     "kms_keys": "a=b",
     "max_rcu": "50%",
@@ -97,5 +96,5 @@ def test_what_is_left_out_and_what_comes_first() -> None:
     line = Invocation.of(context).line(without={"restart"})
     assert line == f"ddb-import {EXPORT} Orders --max-wcu 5 --from-rejects"
     context = parse(export_command, ["Orders", "s3://b", "--acl", "none", "--processes", "3"])
-    line = Invocation.of(context).line("--resume", EXPORT, without={"table", "destination"})
+    line = Invocation.of(context).line("--resume", EXPORT, without={"words"})
     assert line == f"ddb-export --resume {EXPORT} --acl none --processes 3"

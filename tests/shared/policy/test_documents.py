@@ -140,3 +140,33 @@ def test_the_external_id_is_a_condition_of_both_trusts() -> None:
         (statement,) = documents("--external-id", "agreed")[f"{side}_trust"]["Statement"]
         assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": "agreed"}}
         assert "Condition" not in documents()[f"{side}_trust"]["Statement"][0]
+
+
+def test_tables_by_pattern() -> None:
+    """IAM knows the wildcards; ListTables is granted where a pattern asks for it, and each side has its tables."""
+    assert "dynamodb:ListTables" not in actions(documents()["source_policy"])
+    found = documents("--table", "prod-*", "--destination-table", "new-*")
+    assert "dynamodb:ListTables" in actions(found["source_policy"])
+    tables = "arn:aws:dynamodb:eu-west-1:111111111111:table/"
+    (read,) = [one for one in found["source_policy"]["Statement"] if one["Sid"] == "ReadTable"]
+    assert [f"{tables}Orders", f"{tables}prod-*"] == read["Resource"]
+    (load,) = [one for one in found["destination_policy"]["Statement"] if one["Sid"] == "LoadTable"]
+    assert ["arn:aws:dynamodb:eu-west-1:222222222222:table/new-*"] == load["Resource"]
+
+
+def test_the_files_of_moves() -> None:
+    """The exporter writes them, the importer reads them; what is stored below another prefix named moves is not meant."""
+    found, moves = documents(), "arn:aws:s3:::shared-bucket/moves/moves/0*"
+    of_sid = {
+        (name, statement["Sid"]): statement
+        for name, document in found.items()
+        if name in {"bucket_policy", "source_policy", "destination_policy"}
+        for statement in document["Statement"]
+    }
+    assert moves in of_sid["bucket_policy", "WriteExports"]["Resource"]
+    assert moves in of_sid["source_policy", "WriteExports"]["Resource"]
+    assert moves in of_sid["destination_policy", "ReadExport"]["Resource"]
+    assert moves not in of_sid["destination_policy", "KeepImportState"]["Resource"]
+    for name in ("bucket_policy", "source_policy", "destination_policy"):
+        prefixes = of_sid[name, "ListExports"]["Condition"]["StringLike"]["s3:prefix"]
+        assert ["moves/AWSDynamoDB/*", "moves/moves/0*"] == prefixes
