@@ -146,10 +146,11 @@ def refuse_with_follow(
 def run_action(common: Common, options: FollowOptions) -> None:
     """Ends a capture as the options say, and prints the result."""
     from ddb_export.capture import gate  # noqa: PLC0415 - what `--help` does without
+    from ddb_export.capture.result import CancelResult, FinishResult, UnblockResult  # noqa: PLC0415 - as above
 
     common, aws = open_session(common, Side.SOURCE)
     with stop_on_signals() as stop:
-        result: gate.FinishResult | gate.UnblockResult | gate.CancelResult
+        result: FinishResult | UnblockResult | CancelResult
         if options.finish:
             result = gate.finish(aws, options.finish, stop, block_writes=options.block_writes)
         elif options.unblock:

@@ -116,6 +116,11 @@ def unblock(storage: Storage, aws: Aws, table: Table) -> bool:
     return True
 
 
+def is_blocked(aws: Aws, table: Table) -> bool:
+    """Whether the table's policy denies writes now."""
+    return _read(aws, table).blocks
+
+
 def _deny(table: Table) -> dict[str, Any]:
     return {"Sid": SID, "Effect": "Deny", "Principal": "*", "Action": list(WRITES), "Resource": table.arn}
 

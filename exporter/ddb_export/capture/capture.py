@@ -129,7 +129,7 @@ class Capture:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(writer.run(reader.polled_since))
                     reading = group.create_task(reader.run())
-                    end, request = await self._until_end(reader, shard_reader)
+                    end, request = await self._until_end(reader, shard_reader, state.total_changes)
                     reading.cancel()
                     writer.end()
             if end is _End.STOPPED or request is None:
@@ -140,28 +140,33 @@ class Capture:
             return await writer.close(request.proof, explains)
 
     async def _until_end(
-        self, reader: StreamReader, shard_reader: ShardReader
+        self, reader: StreamReader, shard_reader: ShardReader, captured: int
     ) -> tuple[_End, FinishRequest | None]:
-        """Waits for the end; raises StateError where the log was closed, or the table changed, by someone else."""
+        """Waits for the end; raises StateError where the log was closed, or the table changed, by someone else.
+
+        `captured` is how many changes earlier runs have captured. A stream that stays enabled may have changes after a request:
+        then --finish has to replace it.
+        """
         request: FinishRequest | None = None
         finish_at = closed_at = table_at = requested_at = time.monotonic()
         while not (self._stop.requested() or self._asked_to_end.is_set()):
             now = time.monotonic()
             if reader.exhausted.is_set():
                 return _End.DRAINED, request or await self._look_for_request() or await self._refuse_end()
-            if (
-                request is not None
-                and request.proof == QUIET
-                and reader.is_quiet(requested_at, QUIET_SECONDS)
-            ):
-                return _End.QUIET, request
-            if request is None and now >= finish_at:
-                request, finish_at, requested_at = await self._look_for_request(), now + _FINISH_SECONDS, now
+            stays = request is None or request.proof == QUIET
+            if request is not None and stays:
+                holds = request.changes in {None, captured + shard_reader.arrived}
+                if holds and reader.is_quiet(requested_at, QUIET_SECONDS):
+                    return _End.QUIET, request
+            if stays and now >= finish_at:
+                found, finish_at = await self._look_for_request(), now + _FINISH_SECONDS
+                if request is None or found not in {None, request}:
+                    request, requested_at = found, now
                 shard_reader.hurry = request is not None
             if now >= closed_at:
                 closed_at = now + _CLOSED_SECONDS
                 await self._look(self._refuse_closed)
-            if request is None and now >= table_at:
+            if stays and now >= table_at:
                 table_at = now + _TABLE_SECONDS
                 await self._look(self._refuse_another_table)
             await asyncio.sleep(_POLL_SECONDS)

@@ -14,18 +14,20 @@ from typing import Final
 
 import msgspec
 
-from ddb_export.capture.blocking import block, unblock
+from ddb_export.capture.blocking import POLICY, block, is_blocked, unblock
 from ddb_export.capture.capture import QUIET_SECONDS, Capture
+from ddb_export.capture.result import CancelResult, FinishResult, UnblockResult
 from ddb_export.capture.stream import address_of, disable, ours_of, refuse_another, stream_of
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import local_user
 from ddb_shared.command.preflight import bucket_checks, require
-from ddb_shared.errors import ExportError, StateError
+from ddb_shared.errors import ExportError, StateError, TransferError
 from ddb_shared.format import changes as log
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format.changes import BLOCKED, DISABLED, QUIET, Closed, FinishRequest, LogRecord, StreamRecord
 from ddb_shared.runtime import lease as leases
 from ddb_shared.runtime.events import announce, warn
+from ddb_shared.runtime.lease import HeldLease
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.base import ConflictError
 from ddb_shared.storage.location import open_storage
@@ -43,66 +45,6 @@ _POLL_SECONDS: Final = 0.5
 _ROUNDING_SECONDS: Final = 0.1
 
 
-class FinishResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--finish --json` prints: how many changes were captured, and which proof there is that these are all."""
-
-    status: str = "closed"
-    export: str
-    changes: int
-    expired: int
-    proof: str
-    explains: str
-    closed_at: str
-    writes_blocked: bool
-    seconds: float
-
-    def text(self) -> str:
-        """The same for people."""
-        expired = f" ({self.expired:,} of them deletions by time to live)" if self.expired else ""
-        lines = [
-            f"Closed at {self.closed_at}: {self.changes:,} changes captured{expired}. Proof: {self.proof}.",
-            self.explains,
-            f"An import with --follow ends once it has applied them. Then compare: ddb-verify {self.export} TABLE",
-        ]
-        if self.writes_blocked:
-            lines.append(
-                f"Writes to the source are still denied. Allow them again with: ddb-export --unblock {self.export}"
-            )
-        return "\n".join(lines)
-
-
-class CancelResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--cancel --json` prints."""
-
-    status: str = "cancelled"
-    export: str
-    stream_disabled: bool
-    seconds: float
-
-    def text(self) -> str:
-        """The same for people."""
-        stream = (
-            "The stream that was enabled for it is disabled."
-            if self.stream_disabled
-            else "The stream is left as it is."
-        )
-        return f"The follow of {self.export} is cancelled; its changes are not complete. {stream}"
-
-
-class UnblockResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--unblock --json` prints: `unblocked`, or `not blocked` where there was nothing to do."""
-
-    status: str
-    export: str
-    table: str
-
-    def text(self) -> str:
-        """The same for people."""
-        if self.status == "unblocked":
-            return f"The resource policy of table {self.table} is as it was before --block-writes."
-        return f"The resource policy of table {self.table} does not deny writes; nothing was changed."
-
-
 def finish(aws: Aws, url: str, stop: Stop, *, block_writes: bool) -> FinishResult:
     """Closes the capture; raises StateError, with the stream untouched, while changes arrive."""
     started_at = time.monotonic()
@@ -115,7 +57,8 @@ def finish(aws: Aws, url: str, stop: Stop, *, block_writes: bool) -> FinishResul
         raise StateError(
             f"The follow of {storage.url} was cancelled at {closed.closed_at}.", "Start a new export."
         )
-    request = log.read_finish(storage)
+    elif block_writes:
+        announce(f"The log was closed at {closed.closed_at} already: --block-writes has no effect.")
     return FinishResult(
         export=storage.url,
         changes=closed.changes,
@@ -123,7 +66,7 @@ def finish(aws: Aws, url: str, stop: Stop, *, block_writes: bool) -> FinishResul
         proof=closed.proof,
         explains=closed.explains,
         closed_at=closed.closed_at,
-        writes_blocked=bool(request and request.blocked_at),
+        writes_blocked=_writes_are_blocked(storage, aws, record),
         seconds=round(time.monotonic() - started_at, 3),
     )
 
@@ -156,16 +99,44 @@ def cancel(aws: Aws, url: str, stop: Stop) -> CancelResult:
     return CancelResult(
         export=storage.url,
         stream_disabled=stream is not None,
+        writes_blocked=_writes_are_blocked(storage, aws, record),
         seconds=round(time.monotonic() - started_at, 3),
     )
 
 
 def unblock_writes(aws: Aws, url: str) -> UnblockResult:
-    """Restores the table's resource policy."""
+    """Restores the table's resource policy. A request to finish that names the block as proof names it no more."""
     storage, record = _following(aws, url)
     table = describe(aws.dynamodb, address_of(aws.dynamodb, record))
+    _withdraw_block(storage, record)
     done = unblock(storage, aws, table)
     return UnblockResult(status="unblocked" if done else "not blocked", export=storage.url, table=table.name)
+
+
+def _withdraw_block(storage: S3Storage, record: StreamRecord) -> None:
+    stored = storage.read(log.FINISH)
+    if stored is None:
+        return
+    request = log.decode(storage, log.FINISH, stored.data, FinishRequest)
+    if request.blocked_at:
+        request = msgspec.structs.replace(request, proof=_proof(record, ""), blocked_at="")
+        storage.write(log.FINISH, msgspec.json.encode(request), replaces=stored.etag)
+
+
+def _proof(record: StreamRecord, blocked_at: str) -> str:
+    """What the end of a capture proves."""
+    return (BLOCKED if blocked_at else DISABLED) if record.ours else QUIET
+
+
+def _writes_are_blocked(storage: S3Storage, aws: Aws, record: StreamRecord) -> bool:
+    """Whether writes are denied, as far as is known: what cannot be read is no reason to fail, and --unblock does no harm."""
+    try:
+        if storage.read(POLICY) is None:
+            return False
+        table = find(aws.dynamodb, address_of(aws.dynamodb, record))
+        return table is not None and is_blocked(aws, table)
+    except TransferError:
+        return True
 
 
 def _following(aws: Aws, url: str) -> tuple[S3Storage, StreamRecord]:
@@ -192,6 +163,10 @@ class _Gate:
         self._address = address_of(aws.dynamodb, record)
         self._stack = ExitStack()
         self._capture: Capture | None = None
+        self._lease: HeldLease | None = None
+        self._is_disabled = False
+        self._began = 0.0
+        self._first: LogRecord | None = None
 
     def close(self, *, block_writes: bool) -> Closed:
         """Waits for silence, requests the end, and waits for it."""
@@ -204,25 +179,25 @@ class _Gate:
             self._remedy(blocked_at, "Nothing is finished yet; the stream is untouched."), saved=True
         )
         with self._stack:
-            try:
-                closed = self._wait_for_silence()
-            except StateError as error:
-                error.add_remedy(_still_blocked(self._storage, blocked_at))
-                raise
-            if closed is not None:
-                return closed
-            self._request(blocked_at)
-            self._stop.explain(
-                self._remedy(
-                    blocked_at,
-                    "The stream's changes are kept for 24 hours: run the same command again before.",
-                ),
-                saved=True,
-            )
-            if self._record.ours:
-                disable(self._aws, self._address, self._record, self._stop)
-                announce("The stream is disabled. Reading its shards to the end.")
-            return self._wait_for_end()
+            while True:
+                found = self._silence(blocked_at)
+                if isinstance(found, Closed):
+                    return found
+                self._request(blocked_at, table, found)
+                self._stop.explain(
+                    self._remedy(
+                        blocked_at,
+                        "The stream's changes are kept for 24 hours: run the same command again before.",
+                    ),
+                    saved=True,
+                )
+                if self._record.ours:
+                    disable(self._aws, self._address, self._record, self._stop)
+                    announce("The stream is disabled. Reading its shards to the end.")
+                closed = self._wait_for_end(found)
+                if closed is not None:
+                    return closed
+                announce("Changes have arrived since.")
 
     def _remedy(self, blocked_at: str, text: str) -> str:
         return f"{text}\n{_still_blocked(self._storage, blocked_at)}".strip()
@@ -230,7 +205,8 @@ class _Gate:
     def _refuse_disabled(self, table: Table) -> None:
         """Raises StateError where our stream ended before anyone asked for the end: later writes are in no stream."""
         asked = log.read_finish(self._storage) is not None
-        if self._record.ours and not asked and not stream_of(table).is_enabled:
+        self._is_disabled = self._record.ours and not stream_of(table).is_enabled
+        if self._is_disabled and not asked:
             raise StateError(
                 f"The stream {self._record.stream_arn} was disabled, and not by --finish. What was written to the table since is "
                 "not captured.",
@@ -252,31 +228,40 @@ class _Gate:
     def _follow(self) -> None:
         """Sees to it that a capture runs: another run's, or from the moment that none does, our own."""
         self._stop.check()
-        if self._capture is not None:
+        if self._lease is not None and self._capture is not None:
             self._capture.check()
+            self._lease.check()  # a capture that was stopped for that ends without an error
             return
         found = leases.read(self._storage)
         if found is not None and found.is_held:
             return
         renewals = open_storage(self._aws.lease_s3, self._storage.url)
         activity = f"The export {self._storage.url} is already being written"
-        lease = self._stack.enter_context(leases.hold(renewals, self._stop, activity=activity))
-        aws = self._aws.under(lease.guard)
+        self._lease = self._stack.enter_context(leases.hold(renewals, self._stop, activity=activity))
+        aws = self._aws.under(self._lease.guard)
         storage = S3Storage(aws.s3, self._storage.bucket, self._storage.prefix)
         announce("No run follows the table: reading its stream.")
         self._capture = Capture(storage, self._record, self._address, aws, self._stop, tell=warn)
         self._stack.callback(self._capture.end)
         self._capture.start()
 
-    def _wait_for_silence(self) -> Closed | None:
-        """Returns None once nothing has arrived for QUIET_SECONDS, and every shard was read again after that.
+    def _silence(self, blocked_at: str) -> LogRecord | Closed:
+        try:
+            return self._wait_for_silence()
+        except StateError as error:
+            error.add_remedy(_still_blocked(self._storage, blocked_at))
+            raise
+
+    def _wait_for_silence(self) -> LogRecord | Closed:
+        """Returns the last record once nothing has arrived for QUIET_SECONDS, and every shard was read again after that.
 
         Returns the end of the log where an earlier --finish has proved silence already, and the capture closes it meanwhile.
         """
         announce(f"Waiting until nothing arrives for {QUIET_SECONDS:.0f} s.")
         self._follow()
-        first = last = changed = log.latest(self._storage)
+        last = changed = log.latest(self._storage)
         began = time.monotonic()
+        self._began, self._first = self._began or began, self._first or last
         while True:
             self._follow()
             following = log.read_record(self._storage, last.number + 1 if last else 1)
@@ -288,17 +273,17 @@ class _Gate:
                     following.is_heartbeat
                     and _seconds_between(changed, following) >= QUIET_SECONDS - _ROUNDING_SECONDS
                 ):
-                    return None
+                    return following
                 continue
             closed = self._closed()
             if closed is not None:
                 return closed
-            self._refuse_noise(first, last, changed, time.monotonic() - began)
+            self._refuse_noise(last, changed, time.monotonic())
+            self._refuse_hanging(time.monotonic() - began)
             time.sleep(_POLL_SECONDS)
 
-    def _refuse_noise(
-        self, first: LogRecord | None, last: LogRecord | None, changed: LogRecord | None, seconds: float
-    ) -> None:
+    def _refuse_noise(self, last: LogRecord | None, changed: LogRecord | None, now: float) -> None:
+        first, seconds = self._first, now - self._began
         arrived = (last.total_changes if last else 0) - (first.total_changes if first else 0)
         if arrived and changed is not None and seconds > REFUSE_SECONDS:
             newest = dt.datetime.fromtimestamp(changed.last_at / 1e6, dt.UTC)
@@ -307,6 +292,9 @@ class _Gate:
                 f"{newest:%Y-%m-%d %H:%M:%S} UTC. The stream is untouched.",
                 "Stop the writers, then run the same command again. If they have stopped, the capture is still behind: wait.",
             )
+
+    @staticmethod
+    def _refuse_hanging(seconds: float) -> None:
         if seconds > SILENT_SECONDS:
             raise StateError(
                 f"The capture has written nothing for {seconds:.0f} s: it does not get answers for all shards of the stream, "
@@ -314,17 +302,32 @@ class _Gate:
                 "Look at the run that follows. If it is gone, its lease ends within a minute: run the same command again.",
             )
 
-    def _request(self, blocked_at: str) -> None:
-        proof = (BLOCKED if blocked_at else DISABLED) if self._record.ours else QUIET
-        request = FinishRequest(requested_at=now_text(), by=local_user(), proof=proof, blocked_at=blocked_at)
+    def _request(self, blocked_at: str, table: Table, silent: LogRecord) -> None:
+        """Stores the request. One by which the stream was disabled stands: a block of later than that proves nothing."""
         stored = self._storage.read(log.FINISH)
+        if stored is not None and self._is_disabled:
+            return
+        if blocked_at and not is_blocked(self._aws, table):
+            raise StateError(
+                f"The resource policy of table {table.name} no longer denies writes. The stream is untouched.",
+                "Run the same command again.",
+            )
+        request = FinishRequest(
+            requested_at=now_text(),
+            by=local_user(),
+            proof=_proof(self._record, blocked_at),
+            blocked_at=blocked_at,
+            changes=silent.total_changes,
+        )
         if stored is None:
             log.write_new(self._storage, log.FINISH, request)
         else:
             self._storage.write(log.FINISH, msgspec.json.encode(request), replaces=stored.etag)
 
-    def _wait_for_end(self) -> Closed:
+    def _wait_for_end(self, silent: LogRecord) -> Closed | None:
+        """Returns the end of the log; None where a stream that stays enabled has had changes since it was silent."""
         tell_at = time.monotonic() + TELL_SECONDS
+        last = silent
         while True:
             closed = self._closed()
             if closed is not None:
@@ -332,11 +335,14 @@ class _Gate:
             self._follow()
             if time.monotonic() >= tell_at:
                 tell_at = time.monotonic() + TELL_SECONDS
-                last = log.latest(self._storage)
-                announce(
-                    f"Reading the shards to the end: {last.total_changes if last else 0:,} changes captured."
-                )
-            time.sleep(_POLL_SECONDS)
+                announce(f"Reading the shards to the end: {last.total_changes:,} changes captured.")
+            following = log.read_record(self._storage, last.number + 1)
+            if following is None:
+                time.sleep(_POLL_SECONDS)
+                continue
+            last = following
+            if last.changes and not self._record.ours:
+                return None
 
     def _closed(self) -> Closed | None:
         closed = log.read_closed(self._storage)

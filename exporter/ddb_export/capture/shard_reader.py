@@ -42,7 +42,10 @@ _NOT_FOUND_ATTEMPTS: Final = 10
 
 
 class ShardReader:
-    """Reads the shards of one stream, each by a call of `read`. `hurry` makes idle shards be asked every second."""
+    """Reads the shards of one stream, each by a call of `read`. `hurry` makes idle shards be asked every second.
+
+    `arrived` is how many changes have come, and `arrived_at` when the last ones did.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class ShardReader:
         self._failing: set[str] = set()
         self.hurry = False
         self.arrived_at = clock()
+        self.arrived = 0
 
     def polled_since(self, states: Iterable[ShardState], since: float) -> bool:
         """Whether each of these shards was asked after this time, and answered."""
@@ -195,6 +199,7 @@ class ShardReader:
             state.sequence = records[-1].images.sequence_number
             state.at = max(state.at, times[-1])
             self.arrived_at = self._clock()
+            self.arrived += len(records)
         self._writer.add(
             Page(
                 shard=state.id,

@@ -113,7 +113,8 @@ class SummaryRecord(msgspec.Struct, frozen=True, kw_only=True):
 class FinishRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The gate: writers have stopped, so whoever captures drains the stream and closes. `proof` as in `Closed`.
 
-    `blocked_at`: since when the table's own policy denies writes; "" where it does not.
+    `blocked_at`: since when the table's own policy denies writes; "" where it does not. `changes`: how many were captured when
+    nothing arrived any more; a request of the proof `quiet` does not hold where more were captured since. None: unknown.
     """
 
     format: str = FORMAT
@@ -121,6 +122,7 @@ class FinishRequest(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     proof: str
     blocked_at: str = ""
+    changes: int | None = None
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
+from ddb_export.capture import capture as capture_module
 from ddb_export.capture import stream
 from ddb_export.capture.capture import Capture
 from ddb_shared.aws.clients import Aws, AwsOptions
@@ -69,9 +71,9 @@ class Lab:
                     )
             self.client.batch_write_item(RequestItems={TABLE: batch})
 
-    def finish(self, capture: Capture, proof: str = DISABLED, **more: str) -> log.Closed:
+    def finish(self, capture: Capture, proof: str = DISABLED, *, blocked_at: str = "") -> log.Closed:
         """Asks the capture to drain the stream, and waits for the end of its log."""
-        request = FinishRequest(requested_at="now", by="test", proof=proof, **more)
+        request = FinishRequest(requested_at="now", by="test", proof=proof, blocked_at=blocked_at)
         log.write_new(self.storage, log.FINISH, request)
         if proof != QUIET:
             stream.disable(self.aws, TABLE, self.record, self.stop)
@@ -321,6 +323,29 @@ def test_a_stream_of_others_is_closed_by_silence(accounts: Accounts) -> None:
         assert not next(iter(closed.positions.values())).closed
         table.assert_equal()
         assert stream.stream_of(describe(table.aws.dynamodb, TABLE)).is_enabled
+
+
+def test_a_request_for_silence_ends_with_the_silence(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that was captured since makes it void: the log stays open until --finish replaces it."""
+    monkeypatch.setattr(capture_module, "QUIET_SECONDS", 0.5)
+    with lab(accounts) as table:
+        first = table.start()
+        request = FinishRequest(requested_at="now", by="test", proof=QUIET, changes=0)
+        log.write_new(table.storage, log.FINISH, request)
+        table.client.put_item(TableName=TABLE, Item={"pk": {"S": "late"}})
+        wait_until(table.is_captured)
+        first.end()
+        capture = table.start()
+        with pytest.raises(AssertionError):
+            wait_until(lambda: not capture.is_running(), seconds=3.0)
+        request = FinishRequest(requested_at="later", by="test", proof=QUIET, changes=1)
+        table.storage.write(log.FINISH, msgspec.json.encode(request))
+        capture.wait(30)
+        assert capture.closed is not None
+        assert 1 == capture.closed.changes
+        table.assert_equal()
 
 
 def test_blocked_writers_are_part_of_the_proof(accounts: Accounts) -> None:
