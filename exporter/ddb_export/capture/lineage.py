@@ -113,6 +113,11 @@ class Lineage:
         """The shards that were read to their end and have no known children yet."""
         return [state for state in self.shards.values() if state.closed and state.id not in self._children]
 
+    @property
+    def orphans(self) -> list[ShardState]:
+        """The shards that wait for a parent which no listing has had yet."""
+        return [state for state in self.shards.values() if self._waits_for_unknown(state)]
+
     def is_drained(self) -> bool:
         """Whether every known shard was read to its end."""
         return all(state.closed for state in self.shards.values())
@@ -132,8 +137,8 @@ class Lineage:
 
     def _refuse_orphans(self, at: int) -> None:
         """Shards that wait for a parent that is never listed: to read them before it could mix up the order of a key."""
-        for state in self.shards.values():
-            if self._waits_for_unknown(state) and at - state.seen_at > ORPHAN_MICROS:
+        for state in self.orphans:
+            if at - state.seen_at > ORPHAN_MICROS:
                 raise StateError(
                     f"DescribeStream lists shard {state.id}, but not its parent {state.parent}.",
                     "Changes of its keys could be captured in the wrong order, so nothing more is. Resume the export.",

@@ -105,21 +105,26 @@ class StreamReader:
     async def _discover(self) -> None:
         """Finds the children of shards that ended, and at last that there are none."""
         pause = _MIN_PAUSE_SECONDS
-        if self._lineage.childless:  # since an earlier run, so that no shard's end will tell
+        if self._is_looking():  # since an earlier run, or from the start: no shard's end will tell
             self._wake.set()
         while not self.exhausted.is_set():
             woken = await is_set_within(self._wake, LISTING_SECONDS)
             self._wake.clear()
             await self._ask_for_children()
-            if woken and not self._lineage.childless:
+            if woken and not self._is_looking():
                 continue
             await self._list_patiently()
-            if self._lineage.childless or self._lineage.is_drained():
+            if self._is_looking():
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _MAX_PAUSE_SECONDS)
                 self._wake.set()
             else:
                 pause = _MIN_PAUSE_SECONDS
+
+    def _is_looking(self) -> bool:
+        """Whether the next listing may find what is missing: children of shards that ended, parents, or any shard at all."""
+        lineage = self._lineage
+        return bool(lineage.childless or lineage.orphans) or lineage.is_drained()
 
     async def _ask_for_children(self) -> None:
         childless = self._lineage.childless

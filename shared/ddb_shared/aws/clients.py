@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -37,6 +38,7 @@ _PRICING_REGIONS: Final = {
     "me": "eu-central-1",
     "af": "eu-central-1",
 }
+_AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 # Lease renewals must fail within seconds: a request that hangs is abandoned long before the lease expires, then repeated.
 _LEASE: Final[dict[str, Any]] = {"retries": _FEW_RETRIES, "connect_timeout": 2, "read_timeout": 5}
 # Fresh credentials either work at once or not at all; further attempts allow for a slow provider.
@@ -139,8 +141,15 @@ class Aws:
 
     @property
     def has_price_list(self) -> bool:
-        """Whether there is a Price List API to ask: a local service has none, unless its endpoint is set."""
-        return not self.options.endpoint_url or "AWS_ENDPOINT_URL_PRICING" in os.environ
+        """Whether there is a Price List API to ask: a local service has none, unless its endpoint is set.
+
+        An endpoint for all services may be set by the option, by AWS_ENDPOINT_URL, or in the profile.
+        """
+        if "AWS_ENDPOINT_URL_PRICING" in os.environ:
+            return True
+        if self.options.endpoint_url:
+            return False
+        return (urlsplit(str(self.pricing.meta.endpoint_url)).hostname or "").endswith(_AWS_DOMAINS)
 
     @cached_property
     def pricing(self) -> Any:

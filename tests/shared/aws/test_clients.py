@@ -72,6 +72,33 @@ def test_the_endpoints_are_those_that_were_given(profile: Path) -> None:
     assert identity.s3.meta.config.s3["addressing_style"] == "path"
 
 
+@pytest.mark.parametrize(
+    ("environment", "option", "expected"),
+    [
+        ({}, None, True),
+        ({}, "http://127.0.0.1:1", False),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, None, False),
+        ({"AWS_PROFILE": "local"}, None, False),
+        ({"AWS_PROFILE": "local", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, None, True),
+        ({"AWS_ENDPOINT_URL_PRICING": "http://127.0.0.1:1"}, "http://127.0.0.1:1", True),
+    ],
+)
+def test_a_local_service_is_not_asked_for_prices(
+    environment: dict[str, str],
+    option: str | None,
+    expected: bool,
+    profile: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However its endpoint is set, unless it is that of the Price List API."""
+    config = profile.with_name("config")
+    config.write_text("[profile local]\nendpoint_url = http://127.0.0.1:1\n")
+    keys = {"AWS_ACCESS_KEY_ID": "KEY", "AWS_SECRET_ACCESS_KEY": "secret"}
+    for name, value in {"AWS_CONFIG_FILE": str(config), **keys, **environment}.items():
+        monkeypatch.setenv(name, value)
+    assert expected == aws(endpoint_url=option).has_price_list
+
+
 def test_retries_do_not_depend_on_the_sdks_defaults(profile: Path) -> None:
     """The default changed from 10 tries to 4 between releases."""
     assert profile.exists()
