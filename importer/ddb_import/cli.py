@@ -199,7 +199,7 @@ _BILLING_MODES: Final = {"pay-per-request": ON_DEMAND, "provisioned": PROVISIONE
     "--verify",
     is_flag=True,
     help="Compare the table with the export after the load, like ddb-verify, before time to live and the other settings of "
-    "--create-table are enabled.",
+    "--create-table are enabled. With --follow: with the base and all changes, once the capture is closed and they are applied.",
 )
 @click.option(
     "--dry-run",

@@ -213,10 +213,10 @@ def apply_changes_of(options: ImportOptions, exports: Sequence[Given]) -> bool:
             "--on-existing skip keeps items that the changes of the export replace.",
             "Give --on-existing overwrite, or --base-only to load the base alone.",
         )
-    if found and options.verify:
+    if found and options.verify and given.stream and given.stream.changes_only:
         raise UsageError(
-            "--verify compares with the base of an export, and its changes are applied as well.",
-            "Leave --verify out. Once the writers have stopped, compare both tables: ddb-verify --tables SOURCE DEST.",
+            "--verify compares with a base and its changes, and this export holds changes alone.",
+            "Leave --verify out, and compare both tables once the writers have stopped: ddb-verify --tables SOURCE DEST.",
         )
     return found
 

@@ -17,7 +17,11 @@ class LoadVerification:
 
     def __init__(self, options: ImportOptions, aws: Aws, stop: Stop) -> None:
         self._options = VerifyOptions(
-            common=options.common, export=options.export, table=options.table, state=options.state
+            common=options.common,
+            export=options.export,
+            table=options.table,
+            state=options.state,
+            base_only=options.base_only,
         )
         self._aws = aws
         self._stop = stop

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from ddb_shared.format import changes as log
@@ -76,6 +77,12 @@ class Lab:
         words = (self.export, self.table, "--json", *words)
         services = {"endpoint": self.mover.engine, "s3_endpoint": self.mover.aws}
         return commands.run("ddb-verify", *words, account=DESTINATION, check=False, **services)  # type: ignore[arg-type]
+
+    def verify_text(self) -> str:
+        """The result as people see it."""
+        services = {"endpoint": self.mover.engine, "s3_endpoint": self.mover.aws}
+        words = (self.export, self.table)
+        return commands.run("ddb-verify", *words, account=DESTINATION, check=False, **services).stdout  # type: ignore[arg-type]
 
     def start(self, *words: object) -> subprocess.Popen[str]:
         words = (self.export, self.table, "--json", *words)
@@ -181,20 +188,112 @@ def test_an_export_that_is_not_closed_needs_a_word(lab: Lab) -> None:
     lab.assert_holds(lab.expected())
 
 
-def test_a_comparison_is_with_the_base_alone(lab: Lab) -> None:
+def test_a_comparison_with_the_base_alone_needs_a_word(lab: Lab) -> None:
     """Before changes are applied it says so; afterwards they would be differences, and a repair would undo them."""
     lab.create_table()
     lab.log.begin()
-    lab.load("--base-only")
-    base = lab.verify()
+    loaded = lab.load("--base-only", "--verify").json()
+    assert loaded["verification"]["verdict"] == "identical"
+    refused = lab.verify()
+    assert (refused.exit_code, "ddb-export --finish" in refused.stderr) == (1, True), refused
+    base = lab.verify("--base-only")
     assert (base.exit_code, base.json()["verdict"], "its base alone" in base.stderr) == (0, "identical", True)
+    repair = ("--repair", "--yes")
+    assert lab.verify("--base-only", *repair).exit_code == 1
     lab.capture()
     lab.log.close()
-    assert (lab.load("--verify", check=False).exit_code, lab.load().exit_code) == (2, 0)
-    for words in ((), ("--repair", "--yes")):
-        refused = lab.verify(*words)
-        assert (refused.exit_code, "ddb-verify --tables" in refused.stderr) == (1, True), refused
+    lab.load()
+    for words in ((), repair):
+        refused = lab.verify("--base-only", *words)
+        assert (refused.exit_code, "Leave --base-only out" in refused.stderr) == (1, True), refused
     lab.assert_holds(lab.expected())
+
+
+def number_of(line: dict[str, Any]) -> int:
+    return int(line["key"]["pk"]["S"].removeprefix("k"))
+
+
+@pytest.mark.parametrize("words", [(), ("--format", "parquet")], ids=["jsonl", "parquet"])
+def test_a_table_is_compared_with_base_and_changes(make_lab: MakeLab, words: tuple[str, ...]) -> None:
+    """Equal after the import; what is altered, missing or extra then is named, and repaired to what base and changes say."""
+    lab = make_lab(*words)
+    lab.create_table()
+    lab.log.begin()
+    for _ in range(4):
+        lab.capture()
+    lab.log.close()
+    lab.load("--follow")
+    same = lab.verify()
+    found = same.json()
+    assert (same.exit_code, found["verdict"], found["passes"]) == (0, "identical", 1), same
+    assert (found["changes"], found["log_number"], found["log_applied"]) == (200, 4, 4)
+    assert found["items_export"] == found["items_table"] == len(lab.items)
+    assert found["digest_export"] == found["digest_table"]
+    assert lab.verify("--sample", 50).json()["verdict"] == "identical"
+
+    deleted = next(number for number in range(ITEMS) if number not in lab.items)
+    changed = next(number for number, whole in lab.items.items() if whole["v"]["N"] != "0")
+    unchanged = next(number for number, whole in lab.items.items() if whole["v"]["N"] == "0")
+    altered = item(changed, 9_999)
+    fill(lab.to, lab.table, [item(deleted), altered])
+    lab.to.delete_item(TableName=lab.table, Key={"pk": {"S": f"k{unchanged}"}})
+    different = lab.verify()
+    found = different.json()
+    assert (different.exit_code, found["verdict"]) == (4, "different")
+    report = found["report"].removeprefix(lab.storage.url)
+    stored = lab.storage.read(report)
+    assert stored is not None
+    lines = [json.loads(line) for line in stored.data.splitlines()]
+    assert {("extra", deleted), ("different", changed), ("missing", unchanged)} == {
+        (line["kind"], number_of(line)) for line in lines
+    }
+    assert lab.items[changed]["v"] == next(
+        line["expected"]["v"] for line in lines if line["kind"] == "different"
+    )
+    repaired = lab.verify("--repair", "--yes", "--delete-extra").json()
+    assert (repaired["verdict"], repaired["repaired"], repaired["deleted"]) == ("identical", 2, 1)
+    lab.assert_holds(lab.expected())
+
+
+def test_changes_that_are_not_applied_yet_are_told(lab: Lab) -> None:
+    """They are differences, and no damage; a repair would be overwritten by the import that still has to apply them."""
+    lab.create_table()
+    lab.log.begin()
+    lab.load("--base-only")
+    lab.capture()
+    lab.log.close()
+    early = lab.verify()
+    assert (early.exit_code, early.json()["log_applied"], early.json()["log_number"]) == (4, 0, 1)
+    text = lab.verify_text()
+    assert "let ddb-import end, then verify again" in text
+    refused = lab.verify("--repair", "--yes")
+    assert (refused.exit_code, "Let ddb-import EXPORT TABLE end first" in refused.stderr) == (1, True)
+    loaded = lab.load("--verify").json()
+    assert loaded["changes_applied"] == 50
+    found = loaded["verification"]
+    assert (found["verdict"], found["log_applied"], found["log_number"]) == ("identical", 1, 1)
+
+
+def test_a_log_that_cannot_be_compared_with(lab: Lab) -> None:
+    """One that was cancelled, one without a base, and one of which a file is missing."""
+    lab.create_table()
+    lab.log.begin()
+    lab.load("--base-only")
+    lab.capture()
+    closed = lab.log.close(cancelled=True)
+    refused = lab.verify()
+    assert (refused.exit_code, "was cancelled" in refused.stderr) == (1, True), refused
+    lab.storage.write(log.CLOSED, msgspec.json.encode(msgspec.structs.replace(closed, cancelled=False)))
+    name = f"{log.CHANGES}000000000001-0badcafe.json.gz"
+    lab.s3.delete_object(Bucket=lab.mover.bucket, Key=lab.storage.key(name))
+    refused = lab.verify()
+    assert (refused.exit_code, refused.json()["verdict"]) == (1, "incomplete")
+    assert f"{name} is missing" in refused.stderr
+    stream = log.read_stream(lab.storage)
+    assert stream is not None
+    lab.storage.write(log.STREAM, msgspec.json.encode(msgspec.structs.replace(stream, changes_only=True)))
+    refused = lab.verify()
+    assert (refused.exit_code, "changes and no base" in refused.stderr) == (1, True), refused
 
 
 def test_a_base_that_skipped_items_is_not_followed(lab: Lab) -> None:

@@ -59,7 +59,14 @@ class Move:
 
     def load(self) -> subprocess.Popen[str]:
         """The destination side."""
-        return self._start("ddb-import", DESTINATION, self.location, self.destination, "--follow", "--json")
+        words = (self.location, self.destination, "--follow", "--verify", "--json")
+        return self._start("ddb-import", DESTINATION, *words)
+
+    def verify(self) -> commands.Result:
+        """Base and changes against the destination, once both sides have ended."""
+        words = (self.location, self.destination, "--json")
+        services = {"endpoint": self.mover.engine, "s3_endpoint": self.mover.aws}
+        return commands.run("ddb-verify", *words, account=DESTINATION, check=False, **services)  # type: ignore[arg-type]
 
     def _start(self, command: str, account: str, *words: object) -> subprocess.Popen[str]:
         process = commands.start(
@@ -123,4 +130,14 @@ def test_a_move_under_load_may_be_killed_at_any_moment(
             result["changes_applied"] + result.get("changes_superseded", 0),
         )
         move.assert_equal()
+        assert (result["verification"]["verdict"], result["verification"]["changes"]) == (
+            "identical",
+            closed["changes"],
+        )
+        move.to.put_item(
+            TableName=move.destination,
+            Item={"pk": {"S": "key-0"}, "sk": {"N": "0"}, "altered": {"BOOL": True}},
+        )
+        altered = move.verify()
+        assert (altered.exit_code, altered.json()["different"] + altered.json()["extra"]) == (4, 1), altered
         assert seconds < 120, f"{seconds:.0f} s from --finish to the end"

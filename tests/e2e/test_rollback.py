@@ -1,5 +1,6 @@
 """After a cut-over, what is written to the new table is carried back to the old one; only where both were proved equal."""
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -33,9 +34,22 @@ class Move:
         self.s3 = accounts.s3(mover.aws, DESTINATION)
         create_table(self.from_, old, SIMPLE_KEY)
         fill(self.from_, old, map(item, range(ITEMS)))
-        self.export = mover.exported(old)
         create_table(self.to, new, SIMPLE_KEY)
-        mover.load(self.export, new)
+        self.export = ""
+
+    def copy(self) -> None:
+        """The items of the old table, to the new one."""
+        self.export = self.mover.exported(self.old)
+        self.mover.load(self.export, self.new)
+
+    def copy_live(self, stack: contextlib.ExitStack) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+        """The same with the changes that are made meanwhile: both sides, which run until the capture is closed."""
+        place = f"s3://{self.mover.bucket}/moves"
+        export = stack.enter_context(self._start("ddb-export", SOURCE, self.old, place, "--follow"))
+        assert export.stdout is not None
+        self.export = export.stdout.readline().strip()
+        words = (self.export, self.new, "--follow", "--verify", "--json")
+        return export, stack.enter_context(self._start("ddb-import", DESTINATION, *words))
 
     def capture(self) -> tuple[subprocess.Popen[str], str]:
         """The capture of the new table's changes, and its location."""
@@ -44,8 +58,8 @@ class Move:
         assert process.stdout is not None
         return process, process.stdout.readline().strip()
 
-    def verify(self) -> None:
-        self._run("ddb-verify", self.export, self.new, account=DESTINATION)
+    def verify(self, *, check: bool = True) -> commands.Result:
+        return self._run("ddb-verify", self.export, self.new, "--json", account=DESTINATION, check=check)
 
     def back(self, reverse: str, *words: object, check: bool = True) -> commands.Result:
         return self._run("ddb-import", reverse, self.old, "--json", *words, account=SOURCE, check=check)
@@ -76,8 +90,44 @@ def move(mover: Mover, accounts: Accounts, unique_name: Callable[[], str]) -> Mo
     return Move(mover, accounts, unique_name(), unique_name())
 
 
+def ended(process: subprocess.Popen[str]) -> str:
+    """What it has printed, once it has ended well."""
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return output
+
+
+def test_a_move_with_changes_is_rolled_back(move: Move) -> None:
+    """The verification at the end of the import, with base and changes, is the proof; what is altered afterwards is found."""
+    with contextlib.ExitStack() as stack:
+        export, load = move.copy_live(stack)
+        capture, reverse = move.capture()
+        stack.enter_context(capture)
+        fill(move.from_, move.old, [item(number, 1) for number in range(50, 70)])
+        move.from_.delete_item(TableName=move.old, Key={"pk": {"S": "k5"}})
+        early = move.verify(check=False)
+        assert early.exit_code == 1, early
+        move.mover.export("--finish", move.export)
+        loaded = json.loads(ended(load))
+        ended(export)
+        assert loaded["changes_applied"] == 21
+        assert (loaded["verification"]["verdict"], loaded["verification"]["changes"]) == ("identical", 21)
+
+        fill(move.to, move.new, [item(number, 2) for number in range(60, 80)])
+        move.to.delete_item(TableName=move.new, Key={"pk": {"S": "k3"}})
+        different = move.verify(check=False)
+        found = [different.json()[kind] for kind in ("missing", "different", "extra")]
+        assert (different.exit_code, found) == (4, [1, 10, 10]), different
+        back = stack.enter_context(move.start_back(reverse))
+        move.finish(reverse)
+        ended(back)
+        ended(capture)
+    move.assert_equal()
+
+
 def test_a_move_is_rolled_back(move: Move) -> None:
     """Without a verification it is refused; with one, the old table follows the new one until that capture is closed."""
+    move.copy()
     capture, reverse = move.capture()
     with capture:
         refused = move.back(reverse, "--follow", check=False)
@@ -99,6 +149,7 @@ def test_a_move_is_rolled_back(move: Move) -> None:
 
 def test_what_proves_nothing_is_refused(move: Move) -> None:
     """A capture that began after the verification, one of another table, and a table that was not moved."""
+    move.copy()
     move.verify()
     capture, reverse = move.capture()
     with capture:

@@ -36,13 +36,22 @@ class LogPart:
 
 
 class LogReader:
-    """The records after `applied`. Memory: READ_AHEAD files of requests, some 10 MB each."""
+    """The records after `applied`. Memory: `read_ahead` files of requests, some 10 MB each."""
 
-    def __init__(self, storage: Storage, key_of: KeyReader, applied: int, poll_seconds: float) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        key_of: KeyReader,
+        applied: int,
+        poll_seconds: float,
+        *,
+        read_ahead: int = READ_AHEAD,
+    ) -> None:
         self._storage = storage
         self._key_of = key_of
         self._next = applied + 1
         self._poll_seconds = poll_seconds
+        self._read_ahead = read_ahead
         self._ahead: deque[asyncio.Task[LogPart | None]] = deque()
         self._width = 1
 
@@ -55,7 +64,7 @@ class LogReader:
             found = await self._look(stop)
             if found is not None:
                 self._next += 1
-                self._width = min(2 * self._width, READ_AHEAD)
+                self._width = min(2 * self._width, self._read_ahead)
                 return found
             self._width = 1
             if stop.is_set() or await asyncio.to_thread(self._is_at_end):
@@ -110,11 +119,16 @@ class LogReader:
         if self._next > closed.last_number:
             return True
         if log.read_record(self._storage, self._next) is None:
-            raise ExportError(
-                f"{self._storage.url}{log.record_file(self._next)} is missing: the log ends with record {closed.last_number}.",
-                "Restore the file from a copy, or export the table again.",
-            )
+            raise missing_record(self._storage, self._next)
         return False
+
+
+def missing_record(storage: Storage, number: int) -> ExportError:
+    """The error for a record that a closed log lacks."""
+    return ExportError(
+        f"{storage.url}{log.record_file(number)} is missing, and the log is closed after it.",
+        "Restore the file from a copy, or export the table again.",
+    )
 
 
 def cancelled(storage: Storage) -> ExportError:

@@ -85,6 +85,11 @@ Examples:
     help="With --repair: maximum write units per second, or a percentage of the provisioned capacity.",
 )
 @click.option(
+    "--base-only",
+    is_flag=True,
+    help="Compare with the base of an export that follows its table, without the changes, which are not applied to TABLE.",
+)
+@click.option(
     "--state",
     type=Location(),
     metavar="URL",
@@ -110,9 +115,13 @@ def command(
     delete_extra: bool,
     yes: bool,
     max_wcu: Cap | None,
+    base_only: bool,
     state: str | None,
 ) -> None:
     """Prove that TABLE contains exactly the items of EXPORT, or with --tables those of the table SOURCE.
+
+    Of an export that followed its table, the items are those of its base with every change that was captured, once ddb-export
+    --finish has closed the capture.
 
     Both sides are read once, in parallel. Where they differ, a second pass finds which items differ, and a third one finds their
     keys; each is named in a report, after it was read again consistently. Only the verdict `identical`, exit code 0, is a
@@ -121,6 +130,10 @@ def command(
     source = _source(source_table, source_region, source_profile, source_role_arns)
     if source is not None:
         export, table = _second_table(export, table)
+        if base_only:
+            raise UsageError(
+                "--base-only is about an export, and --tables compares tables.", "Omit one of them."
+            )
     if table is None:
         raise UsageError(
             "EXPORT and TABLE are required, or --tables SOURCE DEST.", "See ddb-verify --help for examples."
@@ -134,6 +147,7 @@ def command(
         max_wcu=max_wcu,
         sample=sample,
         max_differences=max_differences,
+        base_only=base_only,
         state=state,
         repair=_repair(repair=repair, delete_extra=delete_extra, yes=yes, max_wcu=max_wcu, sample=sample),
     )

@@ -20,6 +20,7 @@ from ddb_import.verify.confirm import (
     open_reader,
 )
 from ddb_import.verify.inputs import Cost, ExportInput, Input, TableInput
+from ddb_import.verify.overlay import BaseFilter, read_images
 from ddb_import.verify.records import Item, is_object, items_of
 from ddb_import.verify.report import ItemDifference
 from ddb_import.verify.representation import REPRESENT, Representation
@@ -100,9 +101,15 @@ def _items_of_export(source: ExportInput) -> list[Item]:
         [shard for shard in source.shards if shard.items and shard.name not in source.unverified]
     )
     items: list[Item] = []
+    images = _spread(source.images)
+    for number, part in enumerate(images):  # half of what is looked at, where the export has changes
+        share = (ITEMS // 2 - len(items)) // (len(images) - number)
+        items += read_images(storage, part)[:share]
+    counts = BaseFilter(source.overlay) if source.overlay else None
     for number, shard in enumerate(shards):
         share = (ITEMS - len(items)) // (len(shards) - number)
-        items += items_of(ShardReader(storage, shard).read() or [])[:share]
+        found = items_of(ShardReader(storage, shard).read() or [])
+        items += (counts(found) if counts else found)[:share]
     return items
 
 

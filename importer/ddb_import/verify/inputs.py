@@ -1,6 +1,7 @@
 """The two sides of a comparison, and how a worker reads its share of both at once.
 
-Memory of a worker: OPEN_SEGMENTS x 2 MB (a page and its body) for each table, OPEN_SHARDS x 2 MB for the export.
+Memory of a worker: OPEN_SEGMENTS x 2 MB (a page and its body) for each table, OPEN_SHARDS x 2 MB for the export. Of an export with
+changes, OPEN_SHARDS x 20 MB (a file of the log and its lines), and what `overlay` says.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ddb_import.shard_reader import ShardReader
+from ddb_import.verify.overlay import BaseFilter, LastImages, Overlay, read_images
 from ddb_import.verify.records import Item, items_of
 from ddb_shared.aws.clients import AwsOptions, connect
 from ddb_shared.dynamodb.client import Client, open_client
@@ -34,17 +36,25 @@ OPEN_SHARDS: Final = 4  # decompressing and hashing run in threads, as do the di
 
 @dataclass(frozen=True, kw_only=True)
 class ExportInput:
-    """Shards of an export. `unverified` are those that were copied or modified, whose checksum must be verified first."""
+    """Shards of an export. `unverified` are those that were copied or modified, whose checksum must be verified first.
+
+    `images` are its changes, where it has any, and `overlay` says which items of the shards count beside them.
+    """
 
     aws: AwsOptions
     bucket: str
     prefix: str
     shards: tuple[Shard, ...]
     unverified: frozenset[str] = frozenset()
+    images: tuple[LastImages, ...] = ()
+    overlay: Overlay | None = None
 
     def split(self, workers: int) -> list[ExportInput]:
         """One share for each worker."""
-        return [dataclasses.replace(self, shards=share) for share in split_round_robin(self.shards, workers)]
+        shares = zip(
+            split_round_robin(self.shards, workers), split_round_robin(self.images, workers), strict=True
+        )
+        return [dataclasses.replace(self, shards=shards, images=images) for shards, images in shares]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +116,8 @@ class _ExportReader:
         self, input_: ExportInput, sink: Sink, channel: Channel, stop: asyncio.Event, _: Cost
     ) -> None:
         self._storage: Storage = S3Storage(connect(input_.aws).s3, input_.bucket, input_.prefix)
-        self._waiting = deque(input_.shards)
+        self._waiting: deque[Shard | LastImages] = deque((*input_.shards, *input_.images))
+        self._filter = BaseFilter(input_.overlay) if input_.overlay else None
         self._unverified = input_.unverified
         self._sink = sink
         self._channel = channel
@@ -120,6 +131,9 @@ class _ExportReader:
     async def _read_waiting(self) -> None:
         while self._waiting and not self._stop.is_set():
             shard = self._waiting.popleft()
+            if isinstance(shard, LastImages):
+                await self._read_images(shard)
+                continue
             if shard.name in self._unverified and shard.name.endswith(".parquet"):
                 # the parser must not see forged data
                 await asyncio.to_thread(ShardReader(self._storage, shard).verify_checksum)
@@ -128,9 +142,15 @@ class _ExportReader:
     async def _read(self, reader: ShardReader) -> None:
         while not self._stop.is_set() and (lines := await asyncio.to_thread(reader.read)) is not None:
             if lines:
-                await self._sink(items_of(lines))
+                items = items_of(lines)
+                await self._sink(self._filter(items) if self._filter else items)
             self._channel.report(ProgressEvent(items=len(lines)))
         self._channel.report(ProgressEvent(shards=1))
+
+    async def _read_images(self, images: LastImages) -> None:
+        items = await asyncio.to_thread(read_images, self._storage, images)
+        await self._sink(items)
+        self._channel.report(ProgressEvent(items=len(items)))
 
 
 class _TableReader:

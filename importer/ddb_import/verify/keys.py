@@ -21,13 +21,22 @@ class KeyHasher:
 
     def hashes(self, items: Iterable[Item]) -> list[bytes]:
         """The hash of each item's key, KEY_HASH_BYTES long."""
-        return [blake2b(self._text(item), digest_size=KEY_HASH_BYTES).digest() for item in items]
+        return [_hash(self._text(item)) for item in items]
 
     def _text(self, item: Item) -> Item:
         try:
             return text_of_key(self._read(item))
         except NOT_AN_ITEM:
             return item
+
+
+def hash_of_key(key: Key) -> bytes:
+    """The hash of a key, as KeyHasher has it."""
+    return _hash(text_of_key(key))
+
+
+def _hash(text: Item) -> bytes:
+    return blake2b(text, digest_size=KEY_HASH_BYTES).digest()
 
 
 def text_of_key(key: Key) -> bytes:

@@ -52,7 +52,7 @@ class VerifyOptions:
     """The options of `ddb-verify`, parsed: `export`, or else `source`, is compared with `table`.
 
     `max_rcu` is the cap of all workers for each table, `max_wcu` that of a repair, `sample` a percentage. At most `max_differences`
-    items are named.
+    items are named. `base_only`: the changes of an export are left out.
     """
 
     common: Common
@@ -63,6 +63,7 @@ class VerifyOptions:
     max_wcu: Cap | None = None
     sample: float | None = None
     max_differences: int = MAX_DIFFERENCES
+    base_only: bool = False
     state: str | None = None
     repair: Repair | None = None
 

@@ -97,11 +97,22 @@ def _facts(aws: Aws, result: VerifyResult, runs: Sequence[RunRecord]) -> list[tu
         ("Different", _count(result.different)),
         ("Expired", _count(result.expired)),
         *_more(result),
+        *_changes(result),
         ("Digest of the export", result.digest_export or "none"),
         ("Digest of the table", result.digest_table or "none"),
         ("Repaired", f"{result.repaired:,} written, {result.deleted:,} deleted"),
         ("Not repaired", f"{result.changed_since:,} changed since, {result.refused:,} refused"),
         ("Read units", f"{result.consumed_rcu:,.1f}"),
+    ]
+
+
+def _changes(result: VerifyResult) -> list[tuple[str, object]]:
+    """How many changes count as the export, and how far they are applied."""
+    if result.log_number is None:
+        return []
+    return [
+        ("Changes of the export", _count(result.changes)),
+        ("Records of changes applied", f"{_count(result.log_applied)} of {result.log_number:,}"),
     ]
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from ddb_import.apply.log_reader import cancelled
 from ddb_import.apply.state import read_apply
 from ddb_import.preflight import check_shards, check_table, interleave, state_checks
 from ddb_import.state import read_plan, state_storage
 from ddb_import.verify.confirm import Lookup, Lookups
 from ddb_import.verify.expiry import Expiry, attribute_of
 from ddb_import.verify.inputs import ExportInput, Input, TableInput, whole_table
+from ddb_import.verify.last_changes import Captured
 from ddb_import.verify.options import SourceTable, VerifyOptions
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.plan import read_units
 from ddb_shared.command.preflight import Checks, bucket_checks, check_probe, rate_check, require
 from ddb_shared.command.preflight import check_table as check_status
-from ddb_shared.errors import StateError, TableError
+from ddb_shared.errors import ExportError, StateError, TableError
 from ddb_shared.format import changes as log
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format.manifest import Manifest
@@ -35,7 +37,8 @@ class Comparison:
     """A comparison that may begin: of the source, an export or a table, with the table.
 
     `items` is what the source should hold, None if unknown; `bytes` is its size, which DescribeTable knows of a new table
-    hours later. `source_table` is None where the source is an export, `manifest` where it is a table.
+    hours later. `source_table` is None where the source is an export, `manifest` where it is a table. `captured` are the changes
+    that count as the export's, where it has any.
     """
 
     source: Input
@@ -49,6 +52,12 @@ class Comparison:
     storage: Storage
     is_small: bool = False
     manifest: Manifest | None = None
+    captured: Captured | None = None
+
+    @property
+    def items_about(self) -> int | None:
+        """The same, from the base alone where changes make it unknown."""
+        return self.manifest.items if self.manifest and self.items is None else self.items
 
     @property
     def scan_units(self) -> float:
@@ -78,7 +87,7 @@ def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
         }
     )
     state = state_storage(aws.s3, export, manifest, table, options.state)
-    _check_changes(options, export, state)
+    captured = _captured(options, export, state)
     source = ExportInput(
         aws=options.common.aws,
         bucket=export.bucket,
@@ -93,7 +102,7 @@ def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
         source_name=export.url,
         source_table=None,
         table=table,
-        items=manifest.items,
+        items=None if captured else manifest.items,
         bytes=manifest.bytes,
         lookups=Lookups(
             table=_lookup(table_input, table),
@@ -105,18 +114,50 @@ def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
         storage=state,
         is_small=0 <= manifest.bytes <= SMALL_BYTES and table.size_bytes <= SMALL_BYTES,
         manifest=manifest,
+        captured=captured,
     )
 
 
-def _check_changes(options: VerifyOptions, export: Storage, state: Storage) -> None:
-    """Raises StateError where the table has changes that the base does not hold: they would be differences, and a repair would undo them."""
-    if log.read_stream(export) is None:
-        return
+def _captured(options: VerifyOptions, export: Storage, state: Storage) -> Captured | None:
+    """The changes that count as the export's; raises what forbids to compare with them, or without them."""
+    stream = log.read_stream(export)
+    if stream is None:
+        return None
     plan = read_plan(state)
-    if options.repair is not None or (plan is not None and read_apply(state, plan.run).applied):
+    applied = read_apply(state, plan.run).applied if plan else None
+    if options.base_only:
+        _check_base_only(options, export, applied)
+        return None
+    if stream.changes_only:
+        raise ExportError(
+            f"{export.url} holds changes and no base: there are no items to compare with.",
+            "Compare both tables once the writers have stopped: ddb-verify --tables SOURCE DEST.",
+        )
+    closed = log.read_closed(export)
+    if closed is None:
+        raise ExportError(
+            f"The export {export.url} follows its table, and its capture is not closed: there may be more changes.",
+            "Close it with ddb-export --finish EXPORT once the writers have stopped. --base-only compares with the base alone.",
+        )
+    if closed.cancelled:
+        raise cancelled(export)
+    captured = Captured(closed=closed, applied=applied)
+    if options.repair is not None and not captured.is_applied:
         raise StateError(
-            f"The export {export.url} has captured changes, and a comparison with an export is with its base alone.",
-            "Once the writers have stopped and every change is applied, compare both tables: ddb-verify --tables SOURCE DEST.",
+            f"--repair: records applied to the table are {'unknown' if applied is None else f'{applied:,}'} of "
+            f"{closed.last_number:,} in the change log, and an import that applies the others overwrites what is repaired.",
+            "Let ddb-import EXPORT TABLE end first (with --state, give the same one here).",
+        )
+    return captured
+
+
+def _check_base_only(options: VerifyOptions, export: Storage, applied: int | None) -> None:
+    """Raises StateError where the table has changes that the base does not hold: they would be differences, and a repair would undo them."""
+    if options.repair is not None or applied:
+        raise StateError(
+            f"--base-only: the export {export.url} has captured changes. Those that are applied differ from the base, and a repair "
+            "would undo them.",
+            "Leave --base-only out, and --repair where the changes are not applied yet.",
         )
     warn(f"The export {export.url} has captured changes: the table is compared with its base alone.")
 

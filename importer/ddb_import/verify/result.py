@@ -44,6 +44,10 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     where there may be any number of them. `estimated` counts are projected from a part of the key space.
 
     `settled` are items that differed in the passes and were equal, or gone on both sides, when read again with ConsistentRead.
+    `changes` were captured of an export that followed its table, up to the record `log_number` of the log, and count as the
+    export; null where the export has none, or its base alone is compared. The import has applied the records up to `log_applied`; null
+    where its state does not tell.
+
     The digests are of the buckets' counts and sums: of the items' `representation` where these are equal, of canonical items
     elsewhere.
     """
@@ -75,6 +79,9 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     refusals: list[str] = []
     unrepaired: str | None = None
+    changes: int | None = None
+    log_number: int | None = None
+    log_applied: int | None = None
     begun_at: str | None = None
     verified_at: str
     seconds: float = 0.0
@@ -108,6 +115,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
             return "\n".join([*lines, f"  reason     {self.reason}"])
         lines += [
             f"  export     {self.export}: {_side(self.items_export, self.digest_export)}",
+            *self._changes(),
             f"  table      {self.table}: {_side(self.items_table, self.digest_table)}",
             f"  where      account {self.account}, region {self.region}",
             f"  when       {self.begun_at} to {self.verified_at}, {self.seconds:,.1f} s",
@@ -136,6 +144,19 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
             f"Verdict of a SAMPLE of {self.sample_percent:g}%, which does not prove equality and cannot find extra items: "
             f"{self.verdict.upper()}"
         )
+
+    def _changes(self) -> list[str]:
+        if self.changes is None or self.log_number is None:
+            return []
+        applied = "unknown" if self.log_applied is None else f"{self.log_applied:,}"
+        lines = [
+            f"  changes    {self.changes:,} captured in {self.log_number:,} records, which count as the export; records applied: {applied}"
+        ]
+        if self.log_applied is not None and self.log_applied < self.log_number:
+            lines.append(
+                "  unapplied  what the other records change shows as differences: let ddb-import end, then verify again"
+            )
+        return lines
 
     def _settled(self) -> str:
         return f"; {self.settled:,} equal when read again" if self.settled else ""

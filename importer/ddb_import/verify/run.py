@@ -7,7 +7,6 @@ run would have to read everything again. It is simply run again.
 from __future__ import annotations
 
 import datetime as dt
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,7 +26,6 @@ from ddb_import.verify.refine_pass import kinds_of
 from ddb_import.verify.repair import Repaired, RepairTask, repair
 from ddb_import.verify.report import DifferenceKind, ItemDifference, Obstacle, Report
 from ddb_import.verify.result import Verdict, VerifyResult
-from ddb_import.verify.sample import subsample
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import expiry_warnings
 from ddb_shared.command.plan import seconds_for
@@ -75,13 +73,14 @@ def _record_proof(
     options: VerifyOptions, comparison: Comparison, manifest: Manifest, result: VerifyResult, aws: Aws
 ) -> None:
     """Stores that the table was equal to the export, which a rollback asks for."""
+    captured = comparison.captured
     record_proof(
         comparison.storage,
         manifests.export_storage(aws.s3, options.export or ""),
         manifest,
         comparison.table,
         times=(result.begun_at or result.verified_at, result.verified_at),
-        log_number=None,  # the base alone is compared
+        log_number=captured.closed.last_number if captured else None,
     )
 
 
@@ -130,8 +129,7 @@ class _Verification:
 
     def sample(self, percent: float) -> VerifyResult:
         """Some items of the source."""
-        input_, share = subsample(self._comparison.source, percent, random.Random())
-        found = self._passes.sample(input_, share)
+        found = self._passes.sample(percent)
         self._add(found.differences)
         outcome = Outcome(
             counts=found.counts,
@@ -165,7 +163,7 @@ class _Verification:
 
     def _is_another_table(self, seen: FirstLook) -> bool:
         """Whether a pass over all items would only find that they are missing, more of them than are named."""
-        items = self._comparison.items
+        items = self._comparison.items_about
         missing = sum(one.kind is DifferenceKind.MISSING for one in seen.differences)
         many = items is None or items > self._options.max_differences
         return many and seen.items >= MIN_LOOK and missing == seen.items
@@ -274,7 +272,7 @@ class _Verification:
         )
 
     def _result(self, outcome: Outcome, **found: object) -> VerifyResult:
-        comparison, cost = self._comparison, self._passes.cost
+        comparison, cost, captured = self._comparison, self._passes.cost, self._comparison.captured
         members: dict[str, object] = {
             "verdict": outcome.verdict,
             "export": comparison.source_name,
@@ -286,6 +284,9 @@ class _Verification:
             "estimated": outcome.estimated,
             "settled": outcome.settled,
             "report": self._report.url,
+            "changes": captured.closed.changes if captured else None,
+            "log_number": captured.closed.last_number if captured else None,
+            "log_applied": captured.applied if captured else None,
             "begun_at": self._begun_at,
             "verified_at": now_text(),
             "seconds": round(time.monotonic() - self._started_at, 3),

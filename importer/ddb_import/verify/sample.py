@@ -10,13 +10,15 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from ddb_import.verify.confirm import BATCH_KEYS, Lookups, candidate_of, open_confirmer
 from ddb_import.verify.inputs import THREADS, Cost, ExportInput, Input, TableInput, read_inputs
 from ddb_import.verify.keys import KeyHasher
+from ddb_import.verify.overlay import LastImages
 from ddb_import.verify.records import Item
 from ddb_import.verify.report import DifferenceKind, ItemDifference
+from ddb_shared.format.manifest import Shard
 from ddb_shared.runtime.loop import run_loop
 from ddb_shared.runtime.runner import Channel
 from ddb_shared.table.description import KeyAttribute
@@ -27,6 +29,8 @@ MIN_PARTS: Final = 64
 MAX_BYTES: Final = 128 * 1024 * 1024
 # Items are taken by the first four bytes of their keys' hashes.
 _HASHES: Final = 1 << 32
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +81,20 @@ class Sampled:
 
 def subsample(input_: Input, percent: float, rng: random.Random) -> tuple[Input, float]:
     """What to read of a side, and the share of its items to take."""
-    parts: Sequence[object] = input_.shards if isinstance(input_, ExportInput) else input_.segments
+    if isinstance(input_, TableInput):
+        segments, share = _choose(input_.segments, percent, rng)
+        return replace(input_, segments=segments), share
+    parts, share = _choose((*input_.shards, *input_.images), percent, rng)
+    shards = tuple(part for part in parts if isinstance(part, Shard))
+    images = tuple(part for part in parts if isinstance(part, LastImages))
+    return replace(input_, shards=shards, images=images), share
+
+
+def _choose(parts: Sequence[Part], percent: float, rng: random.Random) -> tuple[tuple[Part, ...], float]:
     share = percent / 100
     count = min(max(round(len(parts) * share), MIN_PARTS), len(parts))
     taken = rng.sample(range(len(parts)), count)
-    of_those = min(share * len(parts) / max(count, 1), 1.0)
-    if isinstance(input_, TableInput):
-        return replace(input_, segments=tuple(input_.segments[part] for part in taken)), of_those
-    return replace(input_, shards=tuple(input_.shards[part] for part in taken)), of_those
+    return tuple(parts[part] for part in taken), min(share * len(parts) / max(count, 1), 1.0)
 
 
 def sample(task: SampleTask, channel: Channel) -> Sampled:

@@ -158,9 +158,14 @@ def delete_request(key: bytes | msgspec.Raw) -> bytes:
     return b"".join((_DELETE, key, b"}}"))
 
 
+def is_put(request: bytes) -> bool:
+    """Whether it is a put request, not a delete request."""
+    return request.startswith(_PUT)
+
+
 def content_of_request(request: bytes) -> bytes:
     """The item of a put request, the key of a delete request."""
-    return request[len(_PUT if request.startswith(_PUT) else _DELETE) : -2]
+    return request[len(_PUT if is_put(request) else _DELETE) : -2]
 
 
 def line_of_request(request: bytes) -> bytes:

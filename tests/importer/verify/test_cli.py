@@ -15,6 +15,7 @@ OPTIONS = (
     "--yes",
     "--max-rcu",
     "--max-wcu",
+    "--base-only",
     "--state",
 )
 
@@ -32,6 +33,7 @@ def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str
         ([EXPORT], "EXPORT and TABLE are required"),
         (["--tables", "A"], "EXPORT and TABLE are required"),
         (["--tables", "A", "B", "C"], "--tables takes two tables"),
+        (["--tables", "A", "B", "--base-only"], "--base-only is about an export"),
         ([EXPORT, "T", "--source-region", "eu-west-1"], "--source options require --tables"),
         ([EXPORT, "T", "--delete-extra"], "require --repair"),
         ([EXPORT, "T", "--yes"], "require --repair"),
