@@ -33,6 +33,7 @@ from ddb_shared.runtime.runner import RunContext, Serial
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.location import open_storage
 from ddb_shared.table.capacity import units_at
+from ddb_shared.table.description import find
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,20 @@ class Loader:
             renewals, self.stop, activity="This export is already being imported into this table"
         ) as lease:
             guarded = open_storage(self.aws.under(lease.guard).s3, load.storage.url)
-            return self._run(replace(load, storage=guarded), lease)
+            outcome = self._run(replace(load, storage=guarded), lease)
+            self._refuse_replaced()
+            return outcome
+
+    def _refuse_replaced(self) -> None:
+        """Raises StateError where the table is another one than at the start: a follow may wait for days between two writes."""
+        table = self.work.table
+        found = find(self.aws.dynamodb, table.address)
+        if found is None or found.id != table.id:
+            what = "deleted" if found is None else f"recreated: its id is {found.id}, and was {table.id}"
+            raise StateError(
+                f"The table {table.arn} was {what}. What was written to it before that is gone.",
+                "Run the command with --restart to load everything again.",
+            )
 
     def _is_bulk(self, load: ExportLoad) -> bool:
         """Whether DynamoDB is to load the export into the table; one that is loaded is not loaded again."""

@@ -320,6 +320,26 @@ def test_a_parquet_base_with_its_changes(make_lab: MakeLab) -> None:
     lab.assert_holds(lab.expected())
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_a_table_that_is_replaced_meanwhile_is_no_success(lab: Lab, again: bool) -> None:
+    """Deleted, or recreated, while no change came: the base is gone, though nothing was refused."""
+    lab.create_table()
+    lab.log.begin()
+    lab.capture()
+    with lab.start("--follow") as process:
+        wait_until(lambda: lab.applied().get("applied", 0) >= 1)
+        lab.to.delete_table(TableName=lab.table)
+        if again:
+            lab.create_table()
+        lab.log.close()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert ("was recreated" if again else "was deleted") in errors
+    assert "--restart" in errors
+    refused = lab.load("--follow", check=False)
+    assert refused.exit_code == 1, refused
+
+
 def test_what_cannot_be_followed_is_told(lab: Lab) -> None:
     """An export without changes, options that contradict, a capture that was cancelled, a file that is altered."""
     lab.create_table()

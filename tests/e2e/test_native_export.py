@@ -232,6 +232,18 @@ def test_the_next_increment_continues_an_export(world: World) -> None:
     assert len(rest) == 2  # 24 hours at the most
 
 
+def test_an_export_without_our_manifest_is_completed_first(world: World) -> None:
+    """Killed after DynamoDB had ended: the table's definition is in our manifest alone, and an increment is no reason to lose it."""
+    full = world.export().json()
+    key = full["manifest"].removeprefix(f"s3://{world.mover.bucket}/")
+    world.s3.delete_object(Bucket=world.mover.bucket, Key=key)
+    world.jobs.latest += dt.timedelta(hours=1)
+    lines = world.export("--since", full["export"]).stdout.splitlines()
+    assert [full["export"]] == [json.loads(line)["export"] for line in lines][:-1]
+    assert world.file(full["manifest"])["table"]["TableName"] == world.table
+    assert len(world.jobs.jobs) == 2  # the full one was not asked for again
+
+
 def test_a_chain_of_increments_until_interrupted(world: World) -> None:
     """A full export, then each quarter of an hour; every location on a line of its own; the command that goes on is printed."""
     world.jobs.tick = dt.timedelta(minutes=5)

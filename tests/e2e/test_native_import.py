@@ -173,6 +173,20 @@ def test_an_import_whose_answer_was_lost_is_found_by_its_token(
     assert (again["job"], again["items_written"]) == (first["job"], ITEMS)
 
 
+def test_an_import_whose_table_is_gone_makes_no_other(world: World, unique_name: Callable[[], str]) -> None:
+    """It ended while no command waited for it, and its table was deleted: an empty table in its place would be no import."""
+    copy, export = unique_name(), world.mover.exported(world.table)
+    world.load(export, copy, *IMPORT_TABLE)
+    key, plan = world.plan(export, copy)
+    unseen = plan | {"completed_at": "", "native": plan["native"] | {"written": 0}}
+    world.s3.put_object(Bucket=world.mover.bucket, Key=key, Body=json.dumps(unseen).encode())
+    world.destination.delete_table(TableName=copy)
+    gone = world.load(export, copy, *IMPORT_TABLE, check=False)
+    assert (gone.exit_code, "does not exist any more" in gone.stderr) == (1, True), gone
+    assert copy not in world.destination.list_tables()["TableNames"]
+    assert world.load(export, copy, *IMPORT_TABLE, "--restart").json()["items_written"] == ITEMS
+
+
 def test_a_failed_import_is_a_failure(world: World, unique_name: Callable[[], str]) -> None:
     """An item that DynamoDB refuses ends it FAILED, with the good items in a table that nobody deletes but the user."""
     copy = unique_name()

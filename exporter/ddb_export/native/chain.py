@@ -70,10 +70,13 @@ class _Chain:
         return self._export({"ExportTime": time_text(moment)} if moment else {}, aws_manifest.FULL)
 
     def unfinished(self) -> Iterator[NativeExportResult]:
-        """The export of --since, where an earlier command asked for it and it is not complete."""
+        """The export of --since, where an earlier command asked for it and it is not complete: it may lack our manifest alone."""
         folder = self._folder()
         request = read_request(folder)
-        if request and aws_manifest.read_summary(folder) is None:
+        if request is None:
+            return
+        lacks_manifest = not request.is_incremental and manifests.read_header(folder) is None
+        if lacks_manifest or aws_manifest.read_summary(folder) is None:
             yield self._exporter.complete(request, self._continue_command)
 
     def increments(self) -> Iterator[NativeExportResult]:

@@ -71,6 +71,8 @@ def import_table(options: ImportOptions, aws: Aws, stop: Stop) -> bool:
         runner = JobRunner(options.common.progress, stop, resume)
         _run(runner, aws.dynamodb, plan, source, parameters, is_new=table.found is None)
         lease.check()
+    # an import that has ended while nobody waited for it may be of a table that is gone since
+    _refuse_deleted(options, _look(options, aws, given))
     return True
 
 
