@@ -213,7 +213,8 @@ def command(
     """Export TABLE into a new folder below s3://BUCKET[/PREFIX] and print its location.
 
     TABLE is a name or an ARN. Several tables, or patterns such as 'prod*' (quoted), make a move: each table is exported into
-    a folder of its own, one after another, and the location is that of a file that ties them together.
+    a folder of its own, one after another, and the location is that of a file that ties them together. ddb-import and
+    ddb-verify take it like an export.
 
     The table is scanned in parallel; its items are written as compressed JSON lines in the format of AWS's own exports, or
     as Parquet. The export is complete once its manifest is written; until then it can be finished with --resume.

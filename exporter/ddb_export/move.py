@@ -27,10 +27,9 @@ from ddb_export.preflight import place_checks, table_checks, with_acl
 from ddb_export.result import ExportResult
 from ddb_export.run import run_export
 from ddb_shared.aws.clients import Aws
-from ddb_shared.command.move import COMPLETE, FAILED, INCOMPLETE, Outcome, run_each
-from ddb_shared.command.plan import DryRunPlan
+from ddb_shared.command.move import COMPLETE, FAILED, INCOMPLETE, MovePlan, run_each
 from ddb_shared.command.preflight import bucket_checks, require, run_checks
-from ddb_shared.errors import EXIT_FAILED, TableError, UsageError, map_errors
+from ddb_shared.errors import EXIT_FAILED, TableError, TransferError, UsageError, map_errors
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format import moves
 from ddb_shared.format.moves import FORMAT, Move, MovedTable, MoveFormat
@@ -88,40 +87,6 @@ class MoveResult(msgspec.Struct, frozen=True, kw_only=True):
         return "\n".join(lines)
 
 
-class MovePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--dry-run` prints of several tables: a plan for each."""
-
-    status: str
-    tables: list[str]
-    plans: list[DryRunPlan]
-    command: str
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 1 if a check of any table failed."""
-        return max(plan.exit_code for plan in self.plans)
-
-    def text(self) -> str:
-        """One table of all tables for people; the checks of those that would fail."""
-        rows = [_plan_row(*pair) for pair in zip(self.tables, self.plans, strict=True)]
-        failed = [
-            f"FAILED {name}: {check.name}: {check.found}"
-            for name, plan in zip(self.tables, self.plans, strict=True)
-            for check in plan.checks
-            if check.ok is False
-        ]
-        total = (
-            f"{len(rows):,} tables, {sum(plan.items for plan in self.plans):,} items, "
-            f"{size_text(sum(max(plan.bytes, 0) for plan in self.plans))}, one after another."
-        )
-        step = (
-            ["The run would export nothing: fix the FAILED checks first."]
-            if failed
-            else ["Run it with:", f"  {self.command}"]
-        )
-        return "\n".join([columns_text(_PLAN_HEAD, rows), total, *failed, *step])
-
-
 def find_tables(aws: Aws, given: Sequence[str]) -> list[Table]:
     """The tables that are named or match, each once, in the order given, and within a pattern by name.
 
@@ -160,18 +125,9 @@ def _list_tables(aws: Aws) -> list[str]:
 def plan_move(options: NewMove, aws: Aws) -> MovePlan:
     """The plans of all tables; raises TransferError where no table is found."""
     tables = find_tables(aws, options.tables)
+    plans = [plan_export(_new_export(options, table.address), aws) for table in tables]
     command = options.common.invocation.line(without={"dry_run"})
-    plans = [
-        msgspec.structs.replace(plan_export(_new_export(options, table.address), aws), command=command)
-        for table in tables
-    ]
-    failed = any(plan.exit_code for plan in plans)
-    return MovePlan(
-        status="refused" if failed else "planned",
-        tables=[table.name for table in tables],
-        plans=plans,
-        command=command,
-    )
+    return MovePlan.of([table.name for table in tables], plans, command)
 
 
 def run_move(options: MoveOptions, aws: Aws, stop: Stop) -> tuple[MoveResult, str]:
@@ -299,31 +255,29 @@ def _options_text(given: dict[str, Any]) -> str:
     return ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items()) or "defaults"
 
 
-def _moved(moved: MovedTable, outcome: Outcome[ExportResult]) -> MovedExport:
-    result, error = outcome.result, outcome.error
-    if result is None:
+def _moved(moved: MovedTable, outcome: ExportResult | TransferError) -> MovedExport:
+    if isinstance(outcome, TransferError):
         return MovedExport(
             table=moved.table,
             export=moved.export,
             status=FAILED,
-            error=error.message if error else None,
-            remedy=error.remedy if error else None,
+            error=outcome.message,
+            remedy=outcome.remedy,
         )
     return MovedExport(
         table=moved.table,
         export=moved.export,
-        status=result.status,
-        items=result.items,
-        bytes=result.bytes,
-        shards=result.shards,
-        seconds=result.seconds,
-        consumed_rcu=result.consumed_rcu,
-        throttled=result.throttled,
+        status=outcome.status,
+        items=outcome.items,
+        bytes=outcome.bytes,
+        shards=outcome.shards,
+        seconds=outcome.seconds,
+        consumed_rcu=outcome.consumed_rcu,
+        throttled=outcome.throttled,
     )
 
 
 _HEAD: Final = ("STATUS", "TABLE", "ITEMS", "SIZE", "TIME", "EXPORT")
-_PLAN_HEAD: Final = ("STATUS", "TABLE", "ITEMS", "SIZE", "READ UNITS", "TIME")
 
 
 def _row(one: MovedExport) -> Sequence[str]:
@@ -334,15 +288,4 @@ def _row(one: MovedExport) -> Sequence[str]:
         "-" if one.bytes is None else size_text(one.bytes),
         "-" if one.seconds is None else duration_text(one.seconds),
         one.export,
-    )
-
-
-def _plan_row(name: str, plan: DryRunPlan) -> Sequence[str]:
-    return (
-        plan.status,
-        name,
-        f"{plan.items:,}",
-        size_text(max(plan.bytes, 0)),
-        f"{plan.units:,.0f}",
-        "unknown" if plan.seconds is None else duration_text(plan.seconds),
     )

@@ -12,6 +12,7 @@ import click
 from ddb_import.definition.create import CreateOptions, Indexes, parse_kms_pair
 from ddb_import.definition.given import GivenDefinition, parse_key, read_definition
 from ddb_import.definition.table_spec import ON_DEMAND, PROVISIONED
+from ddb_import.move_tables import Selection, move_options, refuse_with_table, select_tables
 from ddb_import.options import (
     DEFAULT_REJECT_LIMIT,
     MIN_REJECT_SAMPLE,
@@ -25,6 +26,7 @@ from ddb_shared.command.control import Change, change_of, control_options, print
 from ddb_shared.command.groups import Command
 from ddb_shared.command.identity import open_session
 from ddb_shared.command.main import run
+from ddb_shared.command.move import refuse_for_move
 from ddb_shared.command.options import Common, common_options, state_owner_option
 from ddb_shared.command.output import print_result
 from ddb_shared.command.values import TABLE, Capacity, Location
@@ -50,6 +52,7 @@ Examples:
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --from-rejects
   ddb-import s3://…/01715685260608-c488b4e1/ s3://…/01715688860608-0f2a9c1d/ Orders
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --create-table --follow --verify
+  ddb-import s3://shared-bucket/moves/01715685260608-c488b4e1.json --create-table --rename 'prod*=new*' --verify
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --status
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --control --max-wcu 500
 
@@ -76,7 +79,8 @@ _BILLING_MODES: Final = {"pay-per-request": ON_DEMAND, "provisioned": PROVISIONE
 
 
 @click.command("ddb-import", cls=Command, epilog=EPILOG)
-@click.argument("words", metavar="EXPORT... TABLE", nargs=-1)
+@click.argument("words", metavar="EXPORT... TABLE | MOVE", nargs=-1)
+@move_options
 @click.option(
     "--on-existing",
     type=click.Choice([choice.value for choice in OnExisting]),
@@ -225,6 +229,7 @@ def command(
     *,
     common: Common,
     words: tuple[str, ...],
+    selection: Selection,
     on_existing: OnExisting | None,
     engine: Engine,
     max_wcu: Cap | None,
@@ -251,7 +256,7 @@ def command(
     pause: bool,
     proceed: bool,
 ) -> None:
-    """Load EXPORT (the folder that ddb-export printed, or a manifest in it) into TABLE.
+    """Load EXPORT (the folder that ddb-export printed, or a manifest in it) into TABLE, or every table of MOVE.
 
     After a full export of AWS, its incremental exports may follow, in the same command or in later ones: their changes are
     applied in the order of their windows, and a window that is missing is named.
@@ -259,8 +264,15 @@ def command(
     Every shard is checked against the manifest, every item is written until DynamoDB confirms it. Interrupted, the same
     command again goes on where it was.
     """
-    exports, table = _exports_and_table(words)
+    refuse_with_table(words, "ddb-import")
+    is_move = any(map(manifests.is_move, words))
+    if not is_move:
+        selection.refuse()
+    exports, table = (words, "") if is_move else _exports_and_table(words)
     change = change_of(max_wcu, pause=pause, proceed=proceed, controlled=controlled)
+    if is_move and status:
+        _look_at_move(common, exports[0], selection, state)
+        return
     if status or controlled:
         _look(common, _only(exports), table, state, change if controlled else None)
         return
@@ -298,7 +310,11 @@ def command(
     )
     refuse_engine_options(options)
     _refuse_state_out_of_reach(common, state)
-    _run(options, dry_run=dry_run)
+    if is_move:
+        _refuse_for_move(options)
+        _run_move(options, selection, dry_run=dry_run)
+    else:
+        _run(options, dry_run=dry_run)
 
 
 def _refuse_state_out_of_reach(common: Common, state: str | None) -> None:
@@ -331,6 +347,51 @@ def _run(options: ImportOptions, *, dry_run: bool) -> None:
     if verify and verify.error:
         raise verify.error
     sys.exit(result.exit_code)
+
+
+def _refuse_for_move(options: ImportOptions) -> None:
+    """Raises UsageError for what belongs to the import of one export."""
+    refuse_for_move(
+        [
+            ("--follow", options.follow),
+            ("--base-only", options.base_only),
+            ("--rollback-of", options.rollback_of),
+            ("--restart", options.restart),
+            ("--from-rejects", options.from_rejects),
+            (f"--engine {options.engine.value}", options.engine is not Engine.BATCH_WRITE),
+            ("--key or --definition", options.create and options.create.given),
+            ("--report", options.common.report),
+        ],
+        "ddb-import EXPORT TABLE",
+    )
+
+
+def _run_move(options: ImportOptions, selection: Selection, *, dry_run: bool) -> None:
+    """Plans or imports all tables of a move, and exits with the worst code of all."""
+    from ddb_import.move import import_move, plan_move
+
+    common, aws = open_session(
+        options.common, Side.DESTINATION, state_bucket=bucket_besides(options.state, options.export)
+    )
+    options = replace(options, common=common)
+    selected = select_tables(aws, options.export, selection)
+    if dry_run:
+        plan = plan_move(options, selected, aws)
+        print_result(plan, plan.text(), as_json=common.as_json)
+        sys.exit(plan.exit_code)
+    with stop_on_signals() as stop:
+        result = import_move(options, selected, aws, stop)
+    print_result(result, result.text(common.invocation.line()), as_json=common.as_json)
+    sys.exit(result.exit_code)
+
+
+def _look_at_move(common: Common, move: str, selection: Selection, state: str | None) -> None:
+    """Prints where the imports of a move stand."""
+    from ddb_import.move_status import move_status
+
+    common, aws = open_session(common, Side.DESTINATION, state_bucket=bucket_besides(state, move))
+    found = move_status(aws, select_tables(aws, move, selection), state)
+    print_result(found, found.text(common.invocation.line(without={"status"})), as_json=common.as_json)
 
 
 def _exports_and_table(words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:

@@ -7,15 +7,18 @@ import sys
 
 import click
 
+from ddb_import.move_tables import Selection, move_options, refuse_with_table, select_tables
 from ddb_import.verify.options import MAX_DIFFERENCES, Repair, SourceTable, VerifyOptions
 from ddb_import.verify.result import incomplete
 from ddb_shared.command.groups import Command
 from ddb_shared.command.identity import open_session
 from ddb_shared.command.main import run
+from ddb_shared.command.move import refuse_for_move
 from ddb_shared.command.options import Common, common_options, state_owner_option
 from ddb_shared.command.output import print_result
 from ddb_shared.command.values import Capacity, Location
 from ddb_shared.errors import EXIT_CODES, INTERRUPTED, TransferError, UsageError
+from ddb_shared.format import manifest as manifests
 from ddb_shared.permissions import Side
 from ddb_shared.runtime.stop import stop_on_signals
 from ddb_shared.storage.bucket import bucket_besides
@@ -30,14 +33,16 @@ Examples:
   ddb-verify s3://…/01715685260608-c488b4e1/ Orders --max-rcu 500 --json
   ddb-verify s3://…/01715685260608-c488b4e1/ Orders --sample 1
   ddb-verify s3://…/01715685260608-c488b4e1/ Orders --repair --delete-extra
+  ddb-verify s3://shared-bucket/moves/01715685260608-c488b4e1.json --rename 'prod*=new*'
   ddb-verify --tables Orders OrdersCopy --source-profile old-account
 
 {EXIT_CODES.replace(INTERRUPTED, "interrupted; a verification keeps no state, the command to run again is printed")}"""
 
 
 @click.command("ddb-verify", cls=Command, epilog=EPILOG)
-@click.argument("export", metavar="[EXPORT]", required=False)
-@click.argument("table", metavar="TABLE", required=False)
+@click.argument("export", metavar="[EXPORT|MOVE]", required=False)
+@click.argument("table", metavar="[TABLE]", required=False)
+@move_options
 @click.option(
     "--tables", "source_table", metavar="SOURCE", help="Compare this table with TABLE, instead of an export."
 )
@@ -104,6 +109,7 @@ def command(
     common: Common,
     export: str | None,
     table: str | None,
+    selection: Selection,
     source_table: str | None,
     source_region: str | None,
     source_profile: str | None,
@@ -121,7 +127,7 @@ def command(
     """Prove that TABLE contains exactly the items of EXPORT, or with --tables those of the table SOURCE.
 
     Of an export that followed its table, the items are those of its base with every change that was captured, once ddb-export
-    --finish has closed the capture.
+    --finish has closed the capture. Of a MOVE, every table is compared with its export.
 
     Both sides are read once, in parallel. Where they differ, a second pass finds which items differ, and a third one finds their
     keys; each is named in a report, after it was read again consistently. Only the verdict `identical`, exit code 0, is a
@@ -134,14 +140,18 @@ def command(
             raise UsageError(
                 "--base-only is about an export, and --tables compares tables.", "Omit one of them."
             )
-    if table is None:
+    refuse_with_table([word for word in (export, table) if word], "ddb-verify")
+    is_move = export is not None and manifests.is_move(export)
+    if not is_move:
+        selection.refuse()
+    if table is None and not is_move:
         raise UsageError(
             "EXPORT and TABLE are required, or --tables SOURCE DEST.", "See ddb-verify --help for examples."
         )
     options = VerifyOptions(
         common=common,
         export=export,
-        table=table,
+        table=table or "",
         source=source,
         max_rcu=max_rcu,
         max_wcu=max_wcu,
@@ -151,8 +161,39 @@ def command(
         state=state,
         repair=_repair(repair=repair, delete_extra=delete_extra, yes=yes, max_wcu=max_wcu, sample=sample),
     )
+    if is_move:
+        _verify_move(options, selection)
+    else:
+        _verify(options)
+
+
+def _verify_move(options: VerifyOptions, selection: Selection) -> None:
+    """Compares all tables of a move, and exits with the worst code of all."""
+    refuse_for_move(
+        [
+            ("--repair", options.repair),
+            ("--base-only", options.base_only),
+            ("--report", options.common.report),
+        ],
+        "ddb-verify EXPORT TABLE",
+    )
+    from ddb_import.verify.move import verify_move
+
+    common, aws = open_session(
+        options.common, Side.DESTINATION, state_bucket=bucket_besides(options.state, options.export)
+    )
+    selected = select_tables(aws, options.export or "", selection)
+    with stop_on_signals() as stop:
+        result = verify_move(dataclasses.replace(options, common=common), selected, aws, stop)
+    print_result(result, result.text(), as_json=common.as_json)
+    sys.exit(result.exit_code)
+
+
+def _verify(options: VerifyOptions) -> None:
+    """Compares one table, and exits with the code of the verdict."""
     from ddb_import.verify.run import run_verify
 
+    common = options.common
     with stop_on_signals() as stop:
         try:
             common, aws = open_session(

@@ -21,7 +21,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "--dry-run",
     ),
     "Table": (
-        "--table", "--destination-table", "--engine", "--on-existing", "--max-rejects", "--restart", "--create-table", "--key", "--definition", "--billing-mode", "--indexes",
+        "--table", "--destination-table", "--rename", "--only", "--engine", "--on-existing", "--max-rejects", "--restart", "--create-table", "--key", "--definition", "--billing-mode", "--indexes",
         "--warm-write-units", "--map-kms", "--with-resource-policy", "--definition-only", "--verify", "--source-region", "--source-profile",
         "--source-role-arn", "--sample", "--max-differences", "--repair", "--delete-extra", "--yes",
     ),

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
+import msgspec
+
+from ddb_shared.command.plan import DryRunPlan
 from ddb_shared.errors import (
     EXIT_DIFFERENT,
     EXIT_FAILED,
@@ -21,6 +23,7 @@ from ddb_shared.errors import (
 )
 from ddb_shared.runtime.events import announce
 from ddb_shared.runtime.stop import Stop
+from ddb_shared.text import columns_text, duration_text, size_text
 
 COMPLETE: Final = "complete"
 INCOMPLETE: Final = "incomplete"
@@ -30,22 +33,73 @@ _SEVERITY: Final = (0, EXIT_REJECTS, EXIT_DIFFERENT, EXIT_FAILED)
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[Result]):
-    """What became of one table: its result, or the error that ended it."""
+class MovePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--dry-run` prints of several tables: a plan for each."""
 
-    result: Result | None = None
-    error: TransferError | None = None
+    status: str
+    tables: list[str]
+    plans: list[DryRunPlan]
+    command: str
+
+    @classmethod
+    def of(cls, tables: Sequence[str], plans: Sequence[DryRunPlan], command: str) -> MovePlan:
+        """The plans of the tables, which all have the one command."""
+        status = "refused" if any(plan.exit_code for plan in plans) else "planned"
+        same = [msgspec.structs.replace(plan, command=command) for plan in plans]
+        return cls(status=status, tables=list(tables), plans=same, command=command)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if a check of any table failed."""
+        return worst(plan.exit_code for plan in self.plans)
+
+    def text(self) -> str:
+        """One table of all tables for people; the checks of those that would fail."""
+        pairs = list(zip(self.tables, self.plans, strict=True))
+        failed = [
+            f"FAILED {name}: {check.name}: {check.found}"
+            for name, plan in pairs
+            for check in plan.checks
+            if check.ok is False
+        ]
+        total = (
+            f"{len(pairs):,} tables, {sum(plan.items for plan in self.plans):,} items, "
+            f"{size_text(sum(max(plan.bytes, 0) for plan in self.plans))}, one after another."
+        )
+        step = (
+            ["These tables would fail: fix the FAILED checks first."]
+            if failed
+            else ["Run it with:", f"  {self.command}"]
+        )
+        return "\n".join(
+            [columns_text(_PLAN_HEAD, [_plan_row(*pair) for pair in pairs]), total, *failed, *step]
+        )
+
+
+_PLAN_HEAD: Final = ("STATUS", "TABLE", "ITEMS", "SIZE", "UNITS", "TIME")
+
+
+def _plan_row(name: str, plan: DryRunPlan) -> Sequence[str]:
+    return (
+        plan.status,
+        name,
+        f"{plan.items:,}",
+        size_text(max(plan.bytes, 0)),
+        f"{plan.units:,.0f}",
+        "unknown" if plan.seconds is None else duration_text(plan.seconds),
+    )
 
 
 def run_each(
     names: Sequence[str], run_one: Callable[[int, Stop], Result], stop: Stop
-) -> list[Outcome[Result]]:
-    """Runs `run_one` for the index of each table in turn; raises Interrupted, as `stop` explains it, after a signal.
+) -> list[Result | TransferError]:
+    """What `run_one` returns for the index of each table, or the error that ended it.
+
+    Raises Interrupted, as `stop` explains it, after a signal.
 
     Each table has a Stop of its own: one that is ended by the loss of its lease ends alone.
     """
-    outcomes: list[Outcome[Result]] = []
+    outcomes: list[Result | TransferError] = []
     for number, name in enumerate(names, 1):
         stop.check()
         announce(
@@ -56,7 +110,7 @@ def run_each(
             table=name,
         )
         try:
-            outcomes.append(Outcome(run_one(number - 1, stop.part())))
+            outcomes.append(run_one(number - 1, stop.part()))
         except Interrupted:
             stop.check()
             raise
@@ -73,7 +127,7 @@ def run_each(
                 error=mapped.message,
                 remedy=mapped.remedy,
             )
-            outcomes.append(Outcome(error=mapped))
+            outcomes.append(mapped)
     return outcomes
 
 

@@ -127,7 +127,8 @@ def export_storage(s3: Any, url: str) -> S3Storage:
     if is_move(url):
         raise UsageError(
             f"{url} is a move of several tables, and one export is expected here.",
-            "Give one of its exports, which `ddb-export --list` names.",
+            "Give one of its exports, which `ddb-export --list` names, or the move alone to a command that takes one: "
+            "ddb-export --resume MOVE, ddb-import MOVE, ddb-import MOVE --status, ddb-verify MOVE.",
         )
     for name in (MANIFEST, AWS_SUMMARY):
         url = url.removesuffix(name)

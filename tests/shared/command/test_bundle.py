@@ -10,6 +10,7 @@ from ddb_export import follow_options
 from ddb_export.cli import command as export_command
 from ddb_export.options import PitrOptions
 from ddb_import.cli import command as import_command
+from ddb_import.move_tables import Selection
 from ddb_import.verify.cli import command as verify_command
 from ddb_shared.command import options
 from ddb_shared.command.bundle import bundle
@@ -20,6 +21,7 @@ BUNDLES: dict[str, Callable[..., object]] = {
     "common": options._collect,
     "pitr": PitrOptions,
     "follow": follow_options._collect,
+    "selection": Selection,
 }
 COMMANDS = (export_command, import_command, verify_command, policy_command)
 

@@ -37,6 +37,8 @@ VALUES = {
     "tables": "Orders",
     "columns": "total:decimal(38,2),tags:list<string>",
     "kms_keys": "a=b",
+    "renames": "prod-*=new-*",
+    "only": "prod-*",
     "max_rcu": "50%",
     "max_wcu": "500",
     "shard_size": "1048576",

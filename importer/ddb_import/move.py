@@ -1,0 +1,151 @@
+"""`ddb-import MOVE`: every table of a move, one after another, each an ordinary import with a state of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+
+from ddb_import.dry_run import plan_import
+from ddb_import.move_tables import Pair, SelectedMove, refuse_sources, require_export
+from ddb_import.options import ImportOptions
+from ddb_import.result import ImportResult
+from ddb_import.run import run_import
+from ddb_import.verify.result import Verdict
+from ddb_import.verify_after import LoadVerification
+from ddb_shared.aws.clients import Aws
+from ddb_shared.command.move import COMPLETE, FAILED, INCOMPLETE, MovePlan, run_each, worst
+from ddb_shared.errors import EXIT_FAILED, TransferError
+from ddb_shared.runtime.stop import Stop
+from ddb_shared.text import columns_text, duration_text
+
+
+class MovedImport(msgspec.Struct, frozen=True, kw_only=True):
+    """One table: `source` is its name at the source. `result` is that of a single import, null of a table that failed."""
+
+    source: str
+    table: str
+    export: str
+    status: str
+    exit: int
+    result: ImportResult | None = None
+    error: str | None = None
+    remedy: str | None = None
+
+
+class MoveImportResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `ddb-import MOVE --json` prints."""
+
+    status: str
+    move: str
+    tables: list[MovedImport]
+
+    @property
+    def exit_code(self) -> int:
+        """The worst of all tables."""
+        return worst(one.exit for one in self.tables)
+
+    def text(self, command: str) -> str:
+        """One table of all tables for people; what failed is tried again by the command."""
+        done = sum(one.exit == 0 for one in self.tables)
+        lines = [
+            columns_text(_HEAD, [_row(one) for one in self.tables]),
+            f"{done:,} of {len(self.tables):,} tables complete.",
+        ]
+        lines += [line for one in self.tables for line in _remarks(one)]
+        if any(one.status == FAILED for one in self.tables):
+            lines += ["Continue with the same command:", f"  {command}"]
+        return "\n".join(lines)
+
+
+def import_move(options: ImportOptions, selected: SelectedMove, aws: Aws, stop: Stop) -> MoveImportResult:
+    """Loads every table, or what an earlier run left of it. `options` are those of each import but for export and table."""
+    refuse_sources(aws, selected)
+    stop.explain(f"Resume with:\n  {options.common.invocation.line()}", saved=True)
+
+    def load(index: int, part: Stop) -> tuple[ImportResult, TransferError | None]:
+        pair = selected.pairs[index]
+        require_export(aws, selected, pair)
+        own = _options_of(options, pair)
+        verify = LoadVerification(own, aws, part) if own.verify else None
+        result = run_import(own, aws, part, verify=verify)
+        part.check()
+        return result, verify.error if verify else None
+
+    outcomes = run_each(selected.names, load, stop)
+    tables = [_moved(*both) for both in zip(selected.pairs, outcomes, strict=True)]
+    complete = all(one.exit == 0 for one in tables)
+    return MoveImportResult(status=COMPLETE if complete else INCOMPLETE, move=selected.url, tables=tables)
+
+
+def plan_move(options: ImportOptions, selected: SelectedMove, aws: Aws) -> MovePlan:
+    """The plans of all tables."""
+    refuse_sources(aws, selected)
+    plans = []
+    for pair in selected.pairs:
+        require_export(aws, selected, pair)
+        plans.append(plan_import(_options_of(options, pair), aws))
+    command = options.common.invocation.line(without={"dry_run"})
+    return MovePlan.of([pair.target for pair in selected.pairs], plans, command)
+
+
+def _options_of(options: ImportOptions, pair: Pair) -> ImportOptions:
+    return replace(options, exports=(pair.export,), table=pair.target)
+
+
+def _moved(pair: Pair, outcome: tuple[ImportResult, TransferError | None] | TransferError) -> MovedImport:
+    if isinstance(outcome, TransferError):
+        return MovedImport(
+            source=pair.source,
+            table=pair.target,
+            export=pair.export,
+            status=FAILED,
+            exit=EXIT_FAILED,
+            error=outcome.message,
+            remedy=outcome.remedy,
+        )
+    result, unverified = outcome
+    verification = result.verification
+    unproven = verification and verification.verdict is not Verdict.IDENTICAL
+    return MovedImport(
+        source=pair.source,
+        table=pair.target,
+        export=pair.export,
+        status=verification.verdict.value if verification and unproven else result.status,
+        exit=EXIT_FAILED if unverified else result.exit_code,
+        result=result,
+        error=unverified.message if unverified else None,
+        remedy=unverified.remedy if unverified else None,
+    )
+
+
+_HEAD: Final = ("STATUS", "TABLE", "FROM", "ITEMS", "REJECTED", "TIME")
+
+
+def _row(one: MovedImport) -> Sequence[str]:
+    result = one.result
+    if result is None:
+        return one.status, one.table, one.source, "-", "-", "-"
+    items = result.items_written + result.items_resumed + result.items_skipped
+    return (
+        one.status,
+        one.table,
+        one.source,
+        f"{items:,}",
+        f"{result.items_rejected:,}",
+        duration_text(result.seconds),
+    )
+
+
+def _remarks(one: MovedImport) -> list[str]:
+    """What the user should know of a table beside its row."""
+    result = one.result
+    if result is None:
+        return [f"{one.table} failed: {one.error}"]
+    lines = [f"{one.table}: rejected items and reasons: {result.rejects}"] if result.rejects else []
+    lines += [f"{one.table} differs from the source: {difference}" for difference in result.drift]
+    if result.verification and one.exit:
+        lines.append(f"{one.table}: {result.verification.text()}")
+    return lines

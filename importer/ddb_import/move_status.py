@@ -1,0 +1,100 @@
+"""`ddb-import --status MOVE`: where the imports of all tables of a move stand, from what is stored alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import msgspec
+
+from ddb_import.move_tables import Pair, SelectedMove, require_export
+from ddb_import.status import COMPLETE, INTERRUPTED, NOT_STARTED, RUNNING, ImportStatus, import_status
+from ddb_shared.aws.clients import Aws
+from ddb_shared.errors import TransferError
+from ddb_shared.text import columns_text
+
+# Of a table whose export cannot be imported yet.
+NOT_EXPORTED: Final = "not exported"
+UNKNOWN: Final = "unknown"
+_READERS: Final = 8
+
+
+class MovedStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One table: `import` is what `--status` prints of a single import, null where there is none to tell of."""
+
+    source: str
+    table: str
+    export: str
+    status: str
+    import_: ImportStatus | None = msgspec.field(default=None, name="import")
+    problem: str | None = None
+
+
+class MoveStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What `ddb-import MOVE --status --json` prints: `status` is complete only if every table is."""
+
+    status: str
+    move: str
+    tables: list[MovedStatus]
+
+    def text(self, command: str) -> str:
+        """One table of all tables for people, and what to run next: the command, unless the running one is known."""
+        done = sum(one.status == COMPLETE for one in self.tables)
+        lines = [
+            columns_text(_HEAD, [_row(one) for one in self.tables]),
+            f"{done:,} of {len(self.tables):,} tables complete.",
+        ]
+        lines += [f"{one.table}: {one.problem}" for one in self.tables if one.problem]
+        if self.status in {INTERRUPTED, NOT_STARTED}:
+            known = [one.import_.command for one in self.tables if one.status == INTERRUPTED and one.import_]
+            lines.append(f"next: {next(filter(None, known), command)}")
+        return "\n".join(lines)
+
+
+def move_status(aws: Aws, selected: SelectedMove, state: str | None) -> MoveStatus:
+    """Where all tables stand."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        tables = list(pool.map(lambda pair: _status_of(aws, selected, pair, state), selected.pairs))
+    return MoveStatus(status=_overall({one.status for one in tables}), move=selected.url, tables=tables)
+
+
+def _status_of(aws: Aws, selected: SelectedMove, pair: Pair, state: str | None) -> MovedStatus:
+    status, found, problem = NOT_EXPORTED, None, None
+    try:
+        require_export(aws, selected, pair)
+        status = UNKNOWN
+        found = import_status(aws, pair.export, pair.target, state)
+        status = found.status
+    except TransferError as error:
+        problem = str(error)
+    return MovedStatus(
+        source=pair.source,
+        table=pair.target,
+        export=pair.export,
+        status=status,
+        import_=found,
+        problem=problem,
+    )
+
+
+def _overall(found: set[str]) -> str:
+    """Of the whole move, by those of its tables."""
+    if len(found) == 1:
+        (only,) = found
+        return only
+    return RUNNING if RUNNING in found else INTERRUPTED
+
+
+_HEAD: Final = ("STATUS", "TABLE", "FROM", "ITEMS", "OF", "REJECTED")
+
+
+def _row(one: MovedStatus) -> Sequence[str]:
+    found = one.import_
+    counts = (found.items_done, found.items_total, found.items_rejected) if found else (None,) * 3
+    return (
+        one.status,
+        one.table,
+        one.source,
+        *("-" if count is None else f"{count:,}" for count in counts),
+    )

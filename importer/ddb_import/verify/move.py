@@ -1,0 +1,77 @@
+"""`ddb-verify MOVE`: every table of a move is compared with its export, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+
+from ddb_import.move_tables import SelectedMove, require_export
+from ddb_import.verify.options import VerifyOptions
+from ddb_import.verify.result import Verdict, VerifyResult, incomplete
+from ddb_import.verify.run import run_verify
+from ddb_shared.aws.clients import Aws
+from ddb_shared.command.move import run_each, worst
+from ddb_shared.errors import TransferError
+from ddb_shared.runtime.stop import Stop
+from ddb_shared.text import columns_text, duration_text
+from ddb_shared.times import now_text
+
+
+class MoveVerifyResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `ddb-verify MOVE --json` prints: the worst verdict of all tables, and the result of each."""
+
+    verdict: Verdict
+    move: str
+    tables: list[VerifyResult]
+
+    @property
+    def exit_code(self) -> int:
+        """0, 4 or 1, as of the worst table."""
+        return worst(one.exit_code for one in self.tables)
+
+    def text(self) -> str:
+        """One table of all tables for people, and the whole result of each that is not identical."""
+        rows = [_row(one) for one in self.tables]
+        same = sum(one.verdict is Verdict.IDENTICAL for one in self.tables)
+        others = [one.text() for one in self.tables if one.verdict is not Verdict.IDENTICAL]
+        summary = f"Verdict: {self.verdict.upper()}; {same:,} of {len(rows):,} tables identical."
+        if any(one.sample_percent is not None for one in self.tables):
+            summary = f"Of SAMPLES, which do not prove equality: {summary}"
+        return "\n".join([columns_text(_HEAD, rows), *others, summary])
+
+
+def verify_move(options: VerifyOptions, selected: SelectedMove, aws: Aws, stop: Stop) -> MoveVerifyResult:
+    """Compares every table; one that cannot be compared is `incomplete`. `options` are those of each but for export and table."""
+    stop.explain(f"A verification cannot be resumed. Run it again with:\n  {options.command}", saved=False)
+
+    def verify(index: int, part: Stop) -> VerifyResult:
+        pair = selected.pairs[index]
+        require_export(aws, selected, pair)
+        return run_verify(replace(options, export=pair.export, table=pair.target), aws, part)
+
+    outcomes = run_each(selected.names, verify, stop)
+    tables = [
+        incomplete(outcome, pair.export, pair.target, now_text())
+        if isinstance(outcome, TransferError)
+        else outcome
+        for pair, outcome in zip(selected.pairs, outcomes, strict=True)
+    ]
+    order = (Verdict.IDENTICAL, Verdict.DIFFERENT, Verdict.INCOMPLETE)
+    verdict = max((one.verdict for one in tables), key=order.index)
+    return MoveVerifyResult(verdict=verdict, move=selected.url, tables=tables)
+
+
+_HEAD: Final = ("VERDICT", "TABLE", "ITEMS", "MISSING", "EXTRA", "DIFFERENT", "TIME")
+
+
+def _row(one: VerifyResult) -> Sequence[str]:
+    counts = (one.items_table, one.missing, one.extra, one.different)
+    return (
+        one.verdict.value,
+        (one.table or "unknown").rpartition("/")[2],
+        *("-" if count is None else f"{count:,}" for count in counts),
+        duration_text(one.seconds),
+    )
