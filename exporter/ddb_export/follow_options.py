@@ -122,7 +122,7 @@ def refuse_with_follow(
     if resumed and options.follow:
         raise UsageError(
             "--follow and --resume exclude each other.",
-            "An export that was begun with --follow goes on following; one that was not cannot begin to.",
+            "An export that was begun with --follow continues to follow; one that was started without it cannot begin to.",
         )
     if options.follow and method is not Method.SCAN:
         raise UsageError(

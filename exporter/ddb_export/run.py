@@ -49,7 +49,7 @@ def run_export(
 ) -> ExportResult:
     """Exports the table, or finishes an interrupted export.
 
-    One that follows its table goes on until its changes are closed; `on_begun` gets its URL as soon as they are captured.
+    One that follows its table runs until its changes are closed; `on_begun` gets its URL as soon as they are captured.
     """
     started_at = time.monotonic()
     complete: Manifest | None = None

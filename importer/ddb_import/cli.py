@@ -262,7 +262,7 @@ def command(
     applied in the order of their windows, and a window that is missing is named.
 
     Every shard is checked against the manifest, every item is written until DynamoDB confirms it. Interrupted, the same
-    command again goes on where it was.
+    command again continues where it was.
     """
     refuse_with_table(words, "ddb-import")
     is_move = any(map(manifests.is_move, words))

@@ -82,7 +82,7 @@ def _value(value: Any) -> dict[str, Any]:
 
 
 def _set(value: Any) -> dict[str, Any]:
-    """A list that is annotated as a set. Anything else that Ion has, such as a float or a symbol, is no value of DynamoDB."""
+    """A list that is annotated as a set. Anything else that Ion has, such as a float or a symbol, is not a value of DynamoDB."""
     annotations = [annotation.text for annotation in getattr(value, "ion_annotations", ())]
     if len(annotations) != 1 or annotations[0] not in _SETS or not isinstance(value, list):
         raise ValueError(f"not a value of DynamoDB: {type(value).__name__}")

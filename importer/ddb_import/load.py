@@ -51,7 +51,7 @@ IN_FLIGHT_BYTES: Final = 16 * 1024 * 1024
 CHECKPOINT_SECONDS: Final = 5.0
 # How long requests in flight at a stop may take; the parent's grace period ends later.
 DRAIN_SECONDS: Final = 5.0
-# The rejects of open shards are kept, and written anew with each checkpoint. How many there may be is --max-rejects.
+# The rejects of open shards are kept, and written again with each checkpoint. How many there may be is --max-rejects.
 MAX_REJECT_BYTES: Final = 32 * 1024 * 1024
 REPORT_SECONDS: Final = 0.25
 

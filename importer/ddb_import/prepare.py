@@ -188,7 +188,7 @@ def read_exports(options: ImportOptions, aws: Aws, stop: Stop) -> list[Given]:
 
 
 def _wait_for_base(options: ImportOptions, folder: S3Storage, stop: Stop) -> None:
-    """Waits until the base export is complete; its capture goes on meanwhile, and nothing of it is lost."""
+    """Waits until the base export is complete; its capture continues meanwhile, and nothing of it is lost."""
     stop.explain(
         f"Nothing is loaded yet. Run the same command again:\n  {options.common.invocation.line()}",
         saved=False,

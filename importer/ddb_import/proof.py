@@ -38,9 +38,9 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 def record_proof(
     storage: Storage, export: S3Storage, manifest: Manifest, table: Table, *, times: tuple[str, str], log_number: int | None
 ) -> bool:  # fmt: skip
-    """Stores that all items were found equal between these two times; False where that is no proof.
+    """Stores that all items were found equal between these two times; False where that does not prove it.
 
-    `log_number` is the last record of the change log that was compared, None where the export alone was. It is no proof
+    `log_number` is the last record of the change log that was compared, None where the export alone was. It does not prove
     while more may be captured.
     """
     closed = None

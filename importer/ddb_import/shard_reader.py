@@ -24,7 +24,7 @@ CHUNK_BYTES: Final = 256 * 1024
 
 
 class ShardReader:
-    """The lines of one shard, in chunks. Lines that are empty or white space are no lines, as for AWS's import."""
+    """The lines of one shard, in chunks. Lines that are empty or white space do not count, as for AWS's import."""
 
     def __init__(self, storage: Storage, shard: Shard) -> None:
         self._storage = storage

@@ -38,7 +38,7 @@ SKEWED_WCU: Final = 2 * PARTITION_WCU
 # The rate is still adapting before this time; after this share of the items, some partitions have none left.
 WARM_SECONDS: Final = 5.0
 STEADY_SHARE: Final = 0.9
-SECONDS: Final = 30.0  # of work for each variant, at the most that the table allows
+SECONDS: Final = 30.0  # of work for each variant, at the highest rate that the table allows
 BATCH: Final = 10_000
 BIN: Final = str(Path(sys.executable).parent)
 
@@ -193,7 +193,7 @@ def run(words: Sequence[str], account: str, url: str, s3_url: str) -> dict[str, 
 
 
 def measure(seconds: float = SECONDS) -> list[ImportRates]:
-    """All variants, with `seconds` of work each at the most that the table allows."""
+    """All variants, with `seconds` of work each at the highest rate that the table allows."""
     found = []
     count = int(TABLE_WCU * seconds)
     with lab_of(count, skewed=False) as lab:

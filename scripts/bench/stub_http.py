@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
         self._head, self._pieces, self._missing = b"", [], -1
         try:
             response = self._handle(request)
-        except Exception:  # noqa: BLE001 - a server tells and goes on
+        except Exception:  # noqa: BLE001 - a server tells and continues
             traceback.print_exc(file=sys.stderr)
             response = Response(status=500)
         length = "" if response.status == 204 else f"Content-Length: {len(response.body)}\r\n"

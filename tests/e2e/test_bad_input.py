@@ -293,10 +293,10 @@ def test_a_table_that_does_not_fit_ends_the_import_early(
 def test_mended_rejects_are_loaded(
     aws_mover: Mover, aws: Endpoint, accounts: Accounts, export: Damager, destination: str
 ) -> None:
-    """`--from-rejects` writes what was mended and keeps what is still refused."""
+    """`--from-rejects` writes what was fixed and keeps what is still refused."""
     shard = export.a_shard()
     lines = gzip.decompress(export.read(shard)).splitlines()
-    _replace_shard(export, shard, [*lines, b'{"Item":{"pk":{"S":"mended"}}}', b"no json"])
+    _replace_shard(export, shard, [*lines, b'{"Item":{"pk":{"S":"fixed"}}}', b"no json"])
     assert aws_mover.load(location(export), destination, check=False).exit_code == 3
 
     name = _rejects_file(export)
@@ -308,7 +308,7 @@ def test_mended_rejects_are_loaded(
     assert (result.exit_code, result.json()["items_written"], result.json()["items_rejected"]) == (3, 1, 1)
     assert [json.loads(line)["Text"] for line in export.read(name).splitlines()] == ["no json"]
     found = accounts.dynamodb(aws, DESTINATION).get_item(
-        TableName=destination, Key={"pk": {"S": "mended"}, "sk": {"N": "7"}}
+        TableName=destination, Key={"pk": {"S": "fixed"}, "sk": {"N": "7"}}
     )
     assert "Item" in found
 

@@ -63,8 +63,8 @@ def test_every_call_names_the_owner(
     assert (done["items_written"], done["verification"]["verdict"]) == (60, "identical")
     item = client.scan(TableName=copy, Limit=1)["Items"][0]
     client.delete_item(TableName=copy, Key={name: item[name] for name in ("pk", "sk")})
-    mended = mover._run("ddb-verify", DESTINATION, export, copy, "--repair", "--yes").json()
-    assert (mended["before"]["missing"], mended["missing"], mended["repaired"]) == (1, 0, 1)
+    fixed = mover._run("ddb-verify", DESTINATION, export, copy, "--repair", "--yes").json()
+    assert (fixed["before"]["missing"], fixed["missing"], fixed["repaired"]) == (1, 0, 1)
     assert (guard.nameless, guard.calls) == (set(), CALLS)
 
 

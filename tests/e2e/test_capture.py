@@ -235,7 +235,7 @@ ROUNDS = [
 
 @pytest.mark.parametrize("seeds", ROUNDS)
 def test_a_capture_may_be_killed_at_any_moment(lab: Lab, seeds: range) -> None:
-    """Kill -9 at random moments, resumed each time while the writers go on: nothing is lost, nothing is in the log twice."""
+    """Kill -9 at random moments, resumed each time while the writers continue: nothing is lost, nothing is in the log twice."""
     with Writers(lab.client, lab.table) as writers, contextlib.ExitStack() as lives:
         process, location = lives.enter_context(lab.following())
         for seed in seeds:
@@ -258,7 +258,7 @@ def test_a_capture_may_be_killed_at_any_moment(lab: Lab, seeds: range) -> None:
 
 
 def test_a_resumed_follow_prints_its_location_and_goes_on(aws_lab: Lab) -> None:
-    """Interrupted by a signal it exits with 130 and says how, and by when, to go on; with --json the result is one object."""
+    """Interrupted by a signal it exits with 130 and says how, and by when, to continue; with --json the result is one object."""
     lab = aws_lab
     with Writers(lab.client, lab.table) as writers:
         with lab.following() as (process, location):

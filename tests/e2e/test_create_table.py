@@ -1,4 +1,4 @@
-"""`ddb-import --create-table` makes the table as it was, goes on with one that fits, and refuses one that does not."""
+"""`ddb-import --create-table` makes the table as it was, continues with one that fits, and refuses one that does not."""
 
 import json
 import re
@@ -136,7 +136,7 @@ def test_a_policy_is_shown_and_not_set_unless_asked_for(
 def test_definition_only_and_then_the_load(
     mover: Mover, engine: Endpoint, accounts: Accounts, unique_name: Callable[[], str], source: str
 ) -> None:
-    """The first run makes an empty table without time to live; the second one goes on with it."""
+    """The first run makes an empty table without time to live; the second one continues with it."""
     name, export = unique_name(), mover.exported(source)
     client = accounts.dynamodb(engine, DESTINATION)
     first = mover.load(export, name, "--create-table", "--definition-only").json()

@@ -138,7 +138,7 @@ def test_a_connection_that_hangs_is_given_up(
 def test_tokens_that_expire_are_renewed(
     fake: FakeServer, aws: Endpoint, bucket: str, accounts: Accounts
 ) -> None:
-    """Temporary credentials that end in mid-run are fetched anew."""
+    """Temporary credentials that end in mid-run are fetched again."""
     table = Table(fake, accounts)
     export = Mover(fake.url, aws, bucket).exported("orders")
     fake.reset()
@@ -160,7 +160,7 @@ def test_tokens_that_expire_are_renewed(
 def test_credentials_that_expire_for_good_stop_the_run(
     fake: FakeServer, aws: Endpoint, bucket: str, accounts: Accounts
 ) -> None:
-    """Static credentials can't be renewed: the message says so, and the same command goes on later."""
+    """Static credentials can't be renewed: the message says so, and the same command continues later."""
     table = Table(fake, accounts)
     mover = Mover(fake.url, aws, bucket)
     export = mover.exported("orders")

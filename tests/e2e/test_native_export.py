@@ -119,7 +119,7 @@ def test_stdout_holds_the_location_alone(world: World) -> None:
 
 
 def test_an_interrupted_export_goes_on_and_is_completed_later(world: World) -> None:
-    """Ctrl-C says that AWS goes on, and prints the command that waits for it; nothing is started twice."""
+    """Ctrl-C says that AWS continues, and prints the command that waits for it; nothing is started twice."""
     world.jobs.held.set()
     with world.start() as process:
         _wait_for_line(process, "IN_PROGRESS")
@@ -229,7 +229,7 @@ def test_the_next_increment_continues_an_export(world: World) -> None:
     world.jobs.latest += dt.timedelta(hours=30)
     rest = [json.loads(line) for line in world.export("--since", first["export"]).stdout.splitlines()]
     assert [first["window"][1], rest[0]["window"][1]] == [rest[0]["window"][0], rest[1]["window"][0]]
-    assert len(rest) == 2  # 24 hours at the most
+    assert len(rest) == 2  # 24 hours at most
 
 
 def test_an_export_without_our_manifest_is_completed_first(world: World) -> None:
@@ -245,7 +245,7 @@ def test_an_export_without_our_manifest_is_completed_first(world: World) -> None
 
 
 def test_a_chain_of_increments_until_interrupted(world: World) -> None:
-    """A full export, then each quarter of an hour; every location on a line of its own; the command that goes on is printed."""
+    """A full export, then each quarter of an hour; every location on a line of its own; the command that continues is printed."""
     world.jobs.tick = dt.timedelta(minutes=5)
     with world.start("--every", "15m") as process:
         assert process.stdout is not None

@@ -140,7 +140,7 @@ def test_import_table_makes_the_table_with_its_items_and_settings(
 def test_an_interrupted_import_goes_on_and_is_finished_later(
     world: World, unique_name: Callable[[], str]
 ) -> None:
-    """Ctrl-C says that DynamoDB goes on; the same command waits for the same import."""
+    """Ctrl-C says that DynamoDB continues; the same command waits for the same import."""
     copy, export = unique_name(), world.mover.exported(world.table)
     with world.start(export, copy, *IMPORT_TABLE) as process:
         _wait_for_line(process, "IN_PROGRESS")
@@ -326,7 +326,7 @@ def test_sigterm_leaves_a_bulk_put_running(world: World, unique_name: Callable[[
         _wait_for_line(process, "IN_PROGRESS")
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, "goes on" in err) == (143, True)
+    assert (process.returncode, "continues" in err) == (143, True)
     world.jobs.held.clear()
     assert world.load(export, copy, *BULK).json()["items_written"] == ITEMS
     assert len(world.jobs.jobs) == 1

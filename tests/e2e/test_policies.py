@@ -492,7 +492,7 @@ def test_each_action_of_the_export_is_needed(fresh: World, document: str, action
 
 @pytest.mark.parametrize(("document", "action"), REPORTED_BY_EXPORT)
 def test_what_the_export_may_not_read_is_reported(fresh: World, document: str, action: str) -> None:
-    """The export goes on and says what is unknown."""
+    """The export continues and says what is unknown."""
     fresh.without(document, action)
     result = fresh.export()
     assert "unknown" in result.stderr

@@ -73,7 +73,7 @@ def assert_held(entries: list[tuple[float, float]], cap: float, in_flight: float
 def test_an_export_keeps_to_its_cap(
     processes: int, fake: FakeServer, aws: Endpoint, bucket: str, accounts: Accounts
 ) -> None:
-    """Each worker has eight segments, and a page of each on its way costs a quarter of a second at the most."""
+    """Each worker has eight segments, and a page of each on its way costs a quarter of a second at most."""
     create_table(accounts.dynamodb(fake.url, SOURCE), "orders")
     for part in range(4 * processes):  # 64 MB a process: 15,600 units
         fake.load(SOURCE, "orders", [item | {"sk": {"N": str(part)}} for item in items(400, 40_000)])

@@ -299,7 +299,7 @@ def test_a_second_import_is_told_who_runs(lab: Lab) -> None:
 
 
 def test_a_second_resume_is_told_who_runs(lab: Lab) -> None:
-    """It would abort the uploads of the first, and both would write the same shards; the first goes on and is exact."""
+    """It would abort the uploads of the first, and both would write the same shards; the first continues and is exact."""
     process = lab.start("ddb-export", SOURCE, lab.source, f"s3://{lab.bucket}", *SLOW_EXPORT)
     interrupt(process, signal.SIGTERM, lab.has_checkpoint)
     (export,) = lab.exports()

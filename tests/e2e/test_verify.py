@@ -1,4 +1,4 @@
-"""ddb-verify proves a copy: every planted difference is found, none is invented, and a repair mends them."""
+"""ddb-verify proves a copy: every planted difference is found, none is invented, and a repair fixes them."""
 
 import configparser
 import hashlib
@@ -179,7 +179,7 @@ def plant(client: Any, table: str, count: int) -> dict[tuple[str, str], list[str
 def test_every_planted_difference_is_found_and_none_invented(
     mover: Mover, accounts: Accounts, loaded: Callable[[int], tuple[str, str]]
 ) -> None:
-    """100,000 items: identical after the load; then 36 plants of every kind, named with their attributes; then mended."""
+    """100,000 items: identical after the load; then 36 plants of every kind, named with their attributes; then fixed."""
     export, table = loaded(MANY)
     client, s3 = accounts.dynamodb(mover.engine, DESTINATION), accounts.s3(mover.aws, DESTINATION)
     equal = verify(mover, export, table, "--processes", 3)
@@ -205,17 +205,17 @@ def test_every_planted_difference_is_found_and_none_invented(
     assert line["expected"]["big"]["N"] == item(1)["big"]["N"]
     assert line["actual"]["big"]["N"].rstrip("0") == DIGITS_38.format(0).rstrip("0")
 
-    mended = verify(mover, export, table, "--repair", "--yes").json()
-    assert (mended["verdict"], mended["repaired"], mended["deleted"]) == ("different", 33, 0)
-    assert (mended["missing"], mended["extra"], mended["different"]) == (0, 3, 0)
-    before = mended["before"]
+    fixed = verify(mover, export, table, "--repair", "--yes").json()
+    assert (fixed["verdict"], fixed["repaired"], fixed["deleted"]) == ("different", 33, 0)
+    assert (fixed["missing"], fixed["extra"], fixed["different"]) == (0, 3, 0)
+    before = fixed["before"]
     assert (before["verdict"], before["missing"], before["extra"], before["different"]) == (
         "different",
         3,
         3,
         30,
     )
-    assert (before["items_table"], mended["items_table"]) == (MANY, MANY + 3)
+    assert (before["items_table"], fixed["items_table"]) == (MANY, MANY + 3)
     cleaned = verify(mover, export, table, "--repair", "--yes", "--delete-extra").json()
     assert (cleaned["verdict"], cleaned["extra"], cleaned["before"]["extra"]) == ("identical", 0, 3)
     assert (cleaned["repaired"], cleaned["deleted"], cleaned["items_table"]) == (0, 3, MANY)
@@ -476,7 +476,7 @@ def bad_export(s3: Any, bucket: str) -> str:
 def test_lines_that_are_no_items_are_missing(
     mover: Mover, accounts: Accounts, unique_name: Callable[[], str]
 ) -> None:
-    """The import rejects them; the verification names each, and a repair says why it can't mend them."""
+    """The import rejects them; the verification names each, and a repair says why it can't fix them."""
     s3, table = accounts.s3(mover.aws, DESTINATION), unique_name()
     export = bad_export(s3, mover.bucket)
     create_table(accounts.dynamodb(mover.engine, DESTINATION), table)
@@ -556,8 +556,8 @@ def test_two_tables(mover: Mover, accounts: Accounts, unique_name: Callable[[], 
     assert len(Path(document["report"]).read_text().splitlines()) == 3
     sampled = verify(mover, *line, "--sample", 100, env=env).json()
     assert (sampled["missing"], sampled["extra"], sampled["different"]) == (1, None, 1)
-    mended = verify(mover, *line, "--repair", "--yes", "--delete-extra", env=env)
-    assert (mended.exit_code, mended.json()["repaired"], mended.json()["deleted"]) == (0, 2, 1)
+    fixed = verify(mover, *line, "--repair", "--yes", "--delete-extra", env=env)
+    assert (fixed.exit_code, fixed.json()["repaired"], fixed.json()["deleted"]) == (0, 2, 1)
     assert verify(mover, *line, env=env).json()["verdict"] == "identical"
 
 

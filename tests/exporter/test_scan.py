@@ -110,7 +110,7 @@ def test_every_item_is_exported_once(task: ScanTask, storage: S3Storage) -> None
 
 
 def test_a_stopped_scan_is_finished_by_the_next_one(task: ScanTask, storage: S3Storage) -> None:
-    """Each run goes on after the last complete shard; no item is missing or double."""
+    """Each run continues after the last complete shard; no item is missing or double."""
     for _ in range(20):
         channel = MemoryChannel(range(SEGMENTS), stop_after=1)
         scan_segments(task, channel)
@@ -147,7 +147,7 @@ def test_a_finished_export_reads_nothing_again(task: ScanTask, storage: S3Storag
 def test_faults_cost_retries_and_no_items(
     task: ScanTask, storage: S3Storage, fake: FakeServer, kind: FaultKind
 ) -> None:
-    """Throttling is returned by reason; the rest is mended below."""
+    """Throttling is returned by reason; the rest is fixed below."""
     fake.change(FaultPlan(faults=(Fault(kind=kind, operations=("Scan",), at=(0, 2, 5)),)))
     throttled = scan_segments(task, MemoryChannel(range(SEGMENTS)))
     assert_complete(storage)

@@ -33,7 +33,7 @@ def test_what_is_too_much(limit: RejectLimit, rejected: int, processed: int, exc
 
 
 def test_the_run_is_stopped_once_and_says_why() -> None:
-    """In order: everything that was reported goes on to the display; the most frequent reason is in the message."""
+    """In order: everything that was reported continues to the display; the most frequent reason is in the message."""
     storage, stop, seen = MemoryFolder("p"), Stop(), list[ProgressEvent]()
     watch = RejectWatch(RejectLimit(10), stop)
     on_event = watch.watch(seen.append)

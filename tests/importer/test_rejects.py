@@ -1,4 +1,4 @@
-"""Rejects that somebody mended are loaded; what is refused again stays, with its new reason."""
+"""Rejects that somebody fixed are loaded; what is refused again stays, with its new reason."""
 
 from collections.abc import Iterator
 from pathlib import Path

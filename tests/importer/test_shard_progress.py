@@ -34,7 +34,7 @@ def test_the_checkpoint_never_covers_an_unconfirmed_line(sizes: list[int], seed:
 
 
 def test_rejects_have_their_place_in_the_shard() -> None:
-    """Lines count from 1; a line that is no item is kept as text, and only confirmed rejects are counted."""
+    """Lines count from 1; a line that is not an item is kept as text, and only confirmed rejects are counted."""
     one = shard_progress(100)
     late = Outcome(written=1, skipped=2, rejects=[Reject(1, b"no \xff json", "NotAnItem", "m")])
     one.confirm(103, 107, late)

@@ -1,4 +1,4 @@
-"""The saved state fits the import that goes on with it, or stops it."""
+"""The saved state fits the import that continues with it, or stops it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -143,7 +143,7 @@ def test_rejects_come_back() -> None:
     "line", [b"{", b"{}", b'{"Item":{},"error":{},"shard":"s"}', b'{"Item":{"a":"\xff"}}', b""]
 )
 def test_a_line_that_somebody_broke_is_named(line: bytes) -> None:
-    """People mend these files by hand."""
+    """People fix these files by hand."""
     storage = MemoryFolder()
     state.write_rejects(storage, "rejects/s.jsonl", [REJECT])
     storage.files["rejects/s.jsonl"] += line + b"\n"

@@ -31,7 +31,7 @@ KNOWN = {
 
 @pytest.mark.parametrize(("kind", "code"), [(kind, code) for kind, codes in KNOWN.items() for code in codes])
 def test_each_code_that_dynamodb_documents_has_its_kind(kind: FailureKind, code: str) -> None:
-    """The list is AWS's: throttling, transient, expired, skewed, invalid, and what no retry mends."""
+    """The list is AWS's: throttling, transient, expired, skewed, invalid, and what no retry fixes."""
     assert kind is classify(RequestError(code, "", 400))
 
 

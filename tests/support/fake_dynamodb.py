@@ -93,7 +93,7 @@ class FakeServer:
     def credentials_uri(self, account: str, seconds: float = 3600) -> str:
         """For AWS_CONTAINER_CREDENTIALS_FULL_URI: each fetch gives a new session token that expires in `seconds`.
 
-        SDKs fetch anew when less than 15 minutes are left.
+        SDKs fetch again when less than 15 minutes are left.
         """
         return f"{self.url}/_fake/credentials?account={account}&seconds={seconds}"
 

@@ -37,7 +37,7 @@ def environment(name: str, _: Channel) -> str | None:
 
 
 def fail_first(job: Job, channel: Channel) -> int:
-    """Number 0 fails once the others run; they go on until they are told to stop, and leave a mark."""
+    """Number 0 fails once the others run; they continue until they are told to stop, and leave a mark."""
     if job.number == 0:
         _await(job.storage / "running-1")
         raise TableError("Table T is gone.", "Look for it.")

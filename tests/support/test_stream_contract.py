@@ -59,7 +59,7 @@ class Lab:
         return str(answer["ShardIterator"])
 
     def read(self, iterator: str, count: int) -> tuple[list[dict[str, Any]], str | None]:
-        """So many records, and the iterator after them; 100 pages at the most."""
+        """So many records, and the iterator after them; 100 pages at most."""
         records: list[dict[str, Any]] = []
         following: str | None = iterator
         for _ in range(100):

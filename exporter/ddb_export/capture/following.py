@@ -1,4 +1,4 @@
-"""The capture beside an export's scan, and what the export does after it: going on until the log is closed."""
+"""The capture beside an export's scan, and what the export does after it: continuing until the log is closed."""
 
 from __future__ import annotations
 

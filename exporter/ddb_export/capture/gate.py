@@ -226,7 +226,7 @@ class _Gate:
         return blocked_at
 
     def _follow(self) -> None:
-        """Sees to it that a capture runs: another run's, or from the moment that none does, our own."""
+        """Ensures that a capture runs: another run's, or from the moment that none does, our own."""
         self._stop.check()
         if self._lease is not None and self._capture is not None:
             self._capture.check()

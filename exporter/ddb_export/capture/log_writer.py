@@ -23,9 +23,9 @@ from ddb_shared.runtime.loop import is_set_within
 from ddb_shared.storage.base import ConflictError, Storage
 from ddb_shared.times import now_text
 
-# A reader of the log is about two seconds behind then. It makes 86,400 files and as many records of a day at the most.
+# A reader of the log is about two seconds behind then. It makes 86,400 files and as many records of a day at most.
 FLUSH_SECONDS: Final = 1.0
-# Tells others that the capture goes on where nothing changes: 17,280 small files of a day, for 9 US cents.
+# Tells others that the capture continues where nothing changes: 17,280 small files of a day, for 9 US cents.
 HEARTBEAT_SECONDS: Final = 5.0
 # A file of so many bytes before compression is written at once. A page of a shard is never split, so it may have 2 MiB more.
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
@@ -234,5 +234,5 @@ class LogWriter:
     def _taken(self) -> StateError:
         return StateError(
             f"Another capture writes the log {self._storage.url}{log.CHANGES}: it has record {self.number + 1}.",
-            "Let it go on. This one has stopped; nothing that it captured since is lost, the other one reads it as well.",
+            "Let it continue. This one has stopped; nothing that it captured since is lost, the other one reads it as well.",
         )

@@ -138,7 +138,7 @@ class ShardReader:
         failures: Counter[FailureKind | str],
         iterator: str | None,
     ) -> str | None:
-        """What to go on with after a failure, and when; raises where nothing helps.
+        """What to continue with after a failure, and when; raises where nothing helps.
 
         What may pass is waited for as long as it takes: the stream keeps changes for a day.
         """

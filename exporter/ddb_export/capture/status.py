@@ -19,7 +19,7 @@ RATE_SECONDS: Final = 10.0
 class CaptureStatus:
     """Committed changes, of all runs and of this one, and when the last one arrived; `open_shards` are being read.
 
-    `problem` says what keeps the capture from going on at its speed.
+    `problem` says what keeps the capture from continuing at its speed.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -94,7 +94,7 @@ class FollowProgress(Progress):
 
     @property
     def stalled_seconds(self) -> float:
-        """Silence is no stall here."""
+        """Silence is not a stall here."""
         return 0.0
 
     def parts(self) -> list[Part]:

@@ -147,5 +147,5 @@ class _Chain:
         return manifests.export_storage(self._exporter.aws.s3, self._last)
 
     def _continue_command(self, url: str) -> str:
-        """The command line that goes on after an export, which may be unfinished."""
+        """The command line that continues after an export, which may be unfinished."""
         return self._options.common.invocation.line("--since", url, without={"since"})

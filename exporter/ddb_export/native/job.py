@@ -53,7 +53,7 @@ class ExportJob:
 
     def interrupt(self, signal_number: int) -> str:  # noqa: ARG002 - no signal can cancel it
         """DynamoDB has no call that cancels an export."""
-        return f"DynamoDB goes on with {self.name}, which cannot be cancelled. To wait for it and complete it:\n  {self._resume}"
+        return f"DynamoDB continues {self.name}, which cannot be cancelled. To wait for it and complete it:\n  {self._resume}"
 
     def _state(self, description: Mapping[str, Any]) -> JobState:
         self.arn = description["ExportArn"]

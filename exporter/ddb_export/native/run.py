@@ -53,7 +53,7 @@ class NativeExporter:
     ) -> NativeExportResult:
         """Starts the export that is asked for, unless it was started before, waits for it and writes its manifest.
 
-        `resume_command` gives the command that goes on with an export's folder after an interruption.
+        `resume_command` gives the command that continues with an export's folder after an interruption.
         """
         began = time.monotonic()
         request = self._started(request)

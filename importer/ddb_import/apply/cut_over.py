@@ -132,7 +132,7 @@ def cut_over_of(closed: Closed, state: ApplyState) -> CutOver:
 
 
 def recount_rejects(storage: Storage, run: int) -> None:
-    """Counts the rejected changes anew, once some of them were loaded."""
+    """Counts the rejected changes again, once some of them were loaded."""
     state = read_apply(storage, run)
     left = len(read_change_rejects(storage))
     if state.applied and left != state.rejected:

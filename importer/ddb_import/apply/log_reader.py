@@ -22,7 +22,7 @@ from ddb_shared.storage.base import Storage
 
 # A capture commits about once a second. Two small GETs each time: 1.40 USD a month.
 POLL_SECONDS: Final = 1.0
-# Where there is a backlog. A record and its file are two requests of 20 to 50 ms each; a file has 8 MiB of lines at the most.
+# Where there is a backlog. A record and its file are two requests of 20 to 50 ms each; a file has 8 MiB of lines at most.
 READ_AHEAD: Final = 4
 
 

@@ -70,7 +70,7 @@ class KeyOrder:
                 earlier.part.open -= 1
 
     def take(self) -> list[Write]:
-        """The next batch, of BATCH_ITEMS and BATCH_BYTES at the most, whose keys are in flight now; empty if none may be sent."""
+        """The next batch, of BATCH_ITEMS and BATCH_BYTES at most, whose keys are in flight now; empty if none may be sent."""
         batch: list[Write] = []
         size = 0
         while self._ready and len(batch) < BATCH_ITEMS:

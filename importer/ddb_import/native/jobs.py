@@ -107,7 +107,7 @@ class ImportTableJob:
 
     def interrupt(self, signal_number: int) -> str:  # noqa: ARG002 - no signal can cancel it
         """DynamoDB has no call that cancels an import."""
-        return f"DynamoDB goes on with {self.name}, which cannot be cancelled. To wait for it and finish:\n  {self._again}"
+        return f"DynamoDB continues {self.name}, which cannot be cancelled. To wait for it and finish:\n  {self._again}"
 
     def conclude(self, state: JobState) -> Loaded:
         """What was loaded; raises TransferError unless that is every item of the export."""
@@ -223,8 +223,8 @@ class BulkPutJob:
         return self._state(answer["BulkOperationDescription"])
 
     def interrupt(self, signal_number: int) -> str:
-        """Ctrl-C cancels it; an end by another signal leaves it to go on."""
-        goes_on = f"DynamoDB goes on with {self.name}. To wait for it and finish:\n  {self._again}"
+        """Ctrl-C cancels it; an end by another signal leaves it to continue."""
+        goes_on = f"DynamoDB continues {self.name}. To wait for it and finish:\n  {self._again}"
         if signal_number != signal.SIGINT:
             return goes_on
         try:

@@ -48,7 +48,7 @@ class JobRunner:
         """The job, with what it has loaded; raises TransferError where it failed, and Interrupted where a signal ends the waiting."""
         job = self._started(plan, open_job)
         self.stop.explain(
-            f"DynamoDB goes on with {job.name}. To wait for it and finish:\n  {self.resume}", saved=False
+            f"DynamoDB continues {job.name}. To wait for it and finish:\n  {self.resume}", saved=False
         )
         try:
             state = wait_for(job, self.progress, self.stop)

@@ -48,7 +48,7 @@ class Source:
 def read_source(
     export: S3Storage, manifest: Manifest, engine: Engine, region: str, owner: str | None
 ) -> Source:
-    """The source of an engine; raises what forbids to have DynamoDB load it, with the road that remains."""
+    """The source of an engine; raises what forbids to have DynamoDB load it, with the way that remains."""
     _refuse_format(manifest, engine)
     sizes = {entry.name: entry.size for entry in export.list(manifests.DATA)}
     _refuse_strangers(export, manifest, sizes)
@@ -107,7 +107,7 @@ def _refuse_strangers(export: S3Storage, manifest: Manifest, sizes: dict[str, in
 def _refuse_sizes(manifest: Manifest, sizes: dict[str, int], engine: Engine, region: str) -> None:
     if len(manifest.shards) > MAX_OBJECTS:
         raise ExportError(
-            f"The export has {len(manifest.shards):,} shards, and DynamoDB loads {MAX_OBJECTS:,} objects at the most.",
+            f"The export has {len(manifest.shards):,} shards, and DynamoDB loads {MAX_OBJECTS:,} objects at most.",
             "Use --engine batch-write. An export with a larger --shard-size, or with fewer --segments, has fewer shards.",
         )
     if engine is Engine.BULK:

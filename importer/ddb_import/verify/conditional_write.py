@@ -34,7 +34,7 @@ class ConditionalWrites:
         return self._unless_changed("Item", item, before, differing)
 
     def delete(self, key: bytes, before: bytes) -> bytes:
-        """A DeleteItem that fails unless the attributes are those of the item `before`, MAX_TERMS of them at the most.
+        """A DeleteItem that fails unless the attributes are those of the item `before`, MAX_TERMS of them at most.
 
         An expression cannot say that an item has no further attribute: whoever asks reads the item again just before.
         """

@@ -1,4 +1,4 @@
-"""Items that time to live has deleted, or may delete at any moment: their absence is no loss.
+"""Items that time to live has deleted, or may delete at any moment: their absence is not a loss.
 
 DynamoDB deletes an item some time after the moment that its time-to-live attribute gives in epoch seconds, but not where that
 moment is more than five years ago:

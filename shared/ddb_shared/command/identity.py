@@ -115,7 +115,7 @@ def expiry_warnings(
     if left is None or seconds is None or left >= seconds:
         return []
     after = "can be resumed" if resumable else "has to be run again"
-    takes = "goes on until it is ended" if math.isinf(seconds) else f"takes about {duration_text(seconds)}"
+    takes = "runs until it is ended" if math.isinf(seconds) else f"takes about {duration_text(seconds)}"
     warning = (
         f"the run {takes}, but the credentials expire in {duration_text(max(left, 0.0))} and "
         f"cannot be renewed. The run will stop then and {after}; the credentials of a role (--role-arn) are renewed."

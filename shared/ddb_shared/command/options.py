@@ -73,7 +73,7 @@ _OPTIONS: Final = (
         type=click.IntRange(1, 256),
         metavar="N",
         show_default="one a core; small tables are worked on in the command's own process",
-        help="Worker processes; with --scheduler, how many of the cluster's to use at the most.  [default there: all]",
+        help="Worker processes; with --scheduler, how many of the cluster's to use at most.  [default there: all]",
     ),
     click.option(
         "--scheduler",

@@ -252,7 +252,7 @@ class _PriceItem(msgspec.Struct, frozen=True):
     terms: _Terms
 
     def usd(self) -> float | None:
-        """The price of one unit, of the dearest tier; None if it is not in US dollars."""
+        """The price of one unit, of the most expensive tier; None if it is not in US dollars."""
         prices = [
             float(dimension.price_per_unit["USD"])
             for term in self.terms.on_demand.values()

@@ -80,7 +80,7 @@ def routes_of(facts: TableFacts, prices: NativePrices) -> list[Route]:
             facts,
             refusal="a global table cannot be loaded by StartBulkPutItems" if facts.is_global else "",
             cost_usd=None,
-            needs="a table that exists and is no global table",
+            needs="a table that exists and is not a global table",
         ),
         _global_table(facts),
     ]

@@ -175,7 +175,7 @@ class Streams:
         return (await self._retried("GetShardIterator", request, _ITERATOR)).shard_iterator
 
     async def records(self, iterator: str) -> RecordsPage:
-        """One page, in one try: whoever reads many shards goes on with another one after a failure."""
+        """One page, in one try: whoever reads many shards continues with another one after a failure."""
         return await self.calls.send("GetRecords", msgspec.json.encode({"ShardIterator": iterator}), _RECORDS)
 
     async def _describe(self, members: dict[str, Any]) -> Description:

@@ -81,7 +81,7 @@ def publish(
         return
     try:
         data = render(make()).encode()
-    except Exception as error:  # noqa: BLE001 - a bug here is no reason to call a complete run failed
+    except Exception as error:  # noqa: BLE001 - a bug here is not a reason to call a complete run failed
         _LOG.info("How the report failed", exc_info=error)
         warn(f"the report could not be made: {error}")
         return

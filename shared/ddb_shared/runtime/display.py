@@ -199,7 +199,7 @@ class _Showing(threading.Thread):
 
     def run(self) -> None:
         while not self._done.wait(_REFRESH_SECONDS):
-            self.add(ProgressEvent())  # time goes on, whether anything moves or not
+            self.add(ProgressEvent())  # time continues, whether anything moves or not
             with self._lock:
                 for one in self._displays:
                     one.refresh(self._progress)

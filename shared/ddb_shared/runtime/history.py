@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class History:
-    """Running sums of a run: one row each `interval` seconds, 2 x POINTS of them at the most.
+    """Running sums of a run: one row each `interval` seconds, 2 x POINTS of them at most.
 
     A run of any length takes (6 + MAX_WORKERS) x 2 x POINTS x 8 bytes, 180 kB.
     """

@@ -1,7 +1,7 @@
 """Jobs that DynamoDB runs by itself, such as a native export: they are started, then waited for.
 
 botocore has waiters for them, but those give up after 20 minutes, and the one for bulk operations takes
-COMPLETED_WITH_ERRORS for a success. A job goes on when the command that started it ends, so a command that comes later can
+COMPLETED_WITH_ERRORS for a success. A job continues when the command that started it ends, so a command that comes later can
 wait for it as well: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport_Requesting.html
 """
 

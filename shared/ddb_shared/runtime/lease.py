@@ -120,7 +120,7 @@ class Validity:
 class LeaseGuard:
     """Lets requests pass while the lease holds, and holds them back while nobody has renewed it.
 
-    A machine that slept wakes up with a lease that is overdue. It goes on once the renewal shows that nobody has taken
+    A machine that slept wakes up with a lease that is overdue. It continues once the renewal shows that nobody has taken
     it meanwhile, and ends with LeaseLostError if that does not come. `validity` returns None where no lease is needed.
     """
 
@@ -177,7 +177,7 @@ class HeldLease:
         return self._validity
 
     def check(self) -> None:
-        """Raises LeaseLostError where it is lost: a run that was stopped for that must not go on to its end."""
+        """Raises LeaseLostError where it is lost: a run that was stopped for that must not continue to its end."""
         if self._validity.lost:
             raise LeaseLostError("The lease was lost.")
 

@@ -75,6 +75,6 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Of a worker that is gone; nothing that it had begun goes on. One that was only unreachable was not `killed`."""
+    """Of a worker that is gone; nothing that it had begun continues. One that was only unreachable was not `killed`."""
 
     killed: bool = True

@@ -102,7 +102,7 @@ class _Worker:
 
 
 class Beside(Protocol):
-    """What goes on beside the items, such as the capture of changes, and tells of itself in the same lines."""
+    """What continues beside the items, such as the capture of changes, and tells of itself in the same lines."""
 
     def parts(self) -> list[Part]: ...
 
@@ -114,7 +114,7 @@ class Progress:
     """The sums over all workers. `total_items` is None if unknown; unknown is not zero.
 
     `units_name` is RCU or WCU, `cap` the cap in units a second; `controlled` says since when and by whom it, or a pause, was
-    set while the run goes on. Rates are of the last RATE_SECONDS. `items_name` and `shards_name` are what is counted; a run that
+    set while the run continues. Rates are of the last RATE_SECONDS. `items_name` and `shards_name` are what is counted; a run that
     `may_wait` for others is not stalled while nothing moves. A log has a line every `log_seconds`.
     """
 
@@ -174,7 +174,7 @@ class Progress:
     def obey(self, cap: float | None, *, paused: bool, told: str) -> None:
         """Takes another cap, or a pause, that an operator has set; `told` says since when and by whom."""
         self.cap, self.paused, self.controlled = cap, paused, told
-        self._moved_at = time.monotonic()  # a pause is no stall
+        self._moved_at = time.monotonic()  # a pause is not a stall
         for worker in self._workers.values():
             worker.moved_at = self._moved_at
 

@@ -228,7 +228,7 @@ def test_iterators_expire_and_days_pass(accounts: Accounts) -> None:
 
 
 def test_what_was_forgotten_meanwhile_is_a_clear_end(accounts: Accounts) -> None:
-    """A capture that is resumed after more than a day does not go on as if nothing were missing."""
+    """A capture that is resumed after more than a day does not continue as if nothing were missing."""
     with lab(accounts, StreamPlan(shard_records=10)) as table:
         capture = table.start()
         table.write(random.Random(7), 10)

@@ -1,4 +1,4 @@
-"""The writer of the log: what it waits for, what it writes, and that only one of two goes on."""
+"""The writer of the log: what it waits for, what it writes, and that only one of two continues."""
 
 import asyncio
 import threading
@@ -133,7 +133,7 @@ def test_a_quiet_capture_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_summaries_bound_what_a_resume_reads() -> None:
-    """Every 256th record; what was dropped is not in them, and totals go on."""
+    """Every 256th record; what was dropped is not in them, and totals continue."""
     storage = MemoryFolder()
 
     async def use(writer: LogWriter) -> None:

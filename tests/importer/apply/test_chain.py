@@ -199,7 +199,7 @@ def test_the_record_stays_small_and_forgets_no_rejects() -> None:
 
 
 def test_loaded_rejects_are_counted_anew() -> None:
-    """The entry is replaced in its place, and the record goes on where it was."""
+    """The entry is replaced in its place, and the record continues where it was."""
     storage = MemoryFolder()
     apply(storage, full(), window(0, 15), rejected=2)
     opened(storage).add(full(), state="s", items=10, rejected=0)

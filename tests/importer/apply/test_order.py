@@ -69,7 +69,7 @@ def test_only_the_last_change_of_a_key_is_sent() -> None:
 
 
 def test_a_key_in_flight_holds_back_only_itself() -> None:
-    """The newest change that waits behind it is sent once it is confirmed; other keys go on."""
+    """The newest change that waits behind it is sent once it is confirmed; other keys continue."""
     order, first, second, third = KeyOrder(), Part(1), Part(2), Part(3)
     order.add(writes(first, ["a"]))
     batch = order.take()

@@ -41,7 +41,7 @@ def aws(**options: Any) -> Aws:
 
 
 def test_a_profile_that_was_renewed_is_read_anew(profile: Path) -> None:
-    """Somebody logs in again while the run goes on: the wire gets the new credentials."""
+    """Somebody logs in again while the run continues: the wire gets the new credentials."""
     identity = aws(profile="mover")
     assert asyncio.run(identity.current_credentials()) == Credentials("FIRST", "secret", "token-FIRST")
     profile.write_text(PROFILE.format(key="SECOND"))
@@ -109,7 +109,7 @@ def test_retries_do_not_depend_on_the_sdks_defaults(profile: Path) -> None:
 
 
 def test_s3_goes_on_with_renewed_credentials(profile: Path) -> None:
-    """A refusal for an expired token reads the profile anew and sends the request again."""
+    """A refusal for an expired token reads the profile again and sends the request again."""
     client = aws(profile="mover").s3
     used: list[str] = []
 
@@ -230,7 +230,7 @@ class Counting:
 def test_each_try_of_a_request_to_s3_asks_the_guard(
     profile: Path, failing_s3: http.server.ThreadingHTTPServer, passes: int, tries: int
 ) -> None:
-    """A lease that is lost while S3 fails stops the next try; what needs no lease goes on without one."""
+    """A lease that is lost while S3 fails stops the next try; what needs no lease continues without one."""
     assert profile.exists()
     identity = aws(profile="mover", s3_endpoint_url=f"http://127.0.0.1:{failing_s3.server_port}")
     guard = Counting(passes)

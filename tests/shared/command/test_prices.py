@@ -97,7 +97,7 @@ def stubbed(aws: Aws, said: list[tuple[str, dict[str, str], list[str]]]) -> Iter
 
 
 def test_prices_are_those_of_the_price_list_api(aws: Aws) -> None:
-    """Of the table's Region and class, the dearest tier where there are several."""
+    """Of the table's Region and class, the most expensive tier where there are several."""
     assert aws.pricing.meta.endpoint_url == "https://api.pricing.eu-central-1.amazonaws.com"
     with stubbed(aws, answers()):
         prices = price_list(aws, "eu-west-1")

@@ -388,7 +388,7 @@ def test_a_clock_that_is_nearly_right_is_left_alone() -> None:
 
 
 def test_the_last_key_goes_into_the_next_request_as_it_came() -> None:
-    """Binary, numbers of 38 digits and any text: the scan goes on exactly where it was."""
+    """Binary, numbers of 38 digits and any text: the scan continues exactly where it was."""
     key = {
         "pk": {"B": "AP/+/w=="},
         "sk": {"N": "-1234567890123456789012345678901234567.8"},

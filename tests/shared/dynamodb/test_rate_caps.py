@@ -205,7 +205,7 @@ def test_a_cap_holds_whatever_the_sizes(
 
 @pytest.mark.parametrize("cap", [2_000.0, 8_000.0])
 def test_a_worker_that_ends_leaves_its_share_to_the_others(cap: float) -> None:
-    """Half of the workers end early: the others go on with all of the cap, and no more than that."""
+    """Half of the workers end early: the others continue with all of the cap, and no more than that."""
     table = SimulatedTable(lambda: 1_000)
     workers = min(4, max_workers_at(cap) or 4)
 

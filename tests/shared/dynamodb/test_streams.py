@@ -85,7 +85,7 @@ async def first_shard(streams: Streams) -> Shard:
 
 
 async def read(streams: Streams, iterator: str | None, count: int) -> tuple[list[Any], str | None]:
-    """So many records, and the iterator after them; a hundred pages at the most."""
+    """So many records, and the iterator after them; a hundred pages at most."""
     records: list[Any] = []
     for _ in range(100):
         if iterator is None or len(records) >= count:

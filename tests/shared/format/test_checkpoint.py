@@ -26,7 +26,7 @@ KEY = {
 
 
 def test_a_segment_comes_back() -> None:
-    """Shards, the key after which the scan goes on, and what it cost."""
+    """Shards, the key after which the scan continues, and what it cost."""
     storage = MemoryFolder()
     saved = SegmentCheckpoint(segment=7, shards=[SHARD], last_key=KEY, consumed_rcu=1.5)
     checkpoints.save(storage, saved)
@@ -61,7 +61,7 @@ def test_a_damaged_checkpoint_stops_the_run(data: bytes) -> None:
 
 
 def test_a_checkpoint_of_another_format_stops_the_run() -> None:
-    """Another version began it, and that one has to go on."""
+    """Another version began it, and that one has to continue."""
     storage = MemoryFolder()
     checkpoints.save(storage, SegmentCheckpoint(format="ddb-transfer/2", segment=1))
     with pytest.raises(StateError, match="ddb-transfer/2") as caught:

@@ -225,7 +225,7 @@ def test_a_shard_listed_twice_is_refused() -> None:
 
 
 def test_sums_that_do_not_add_up_are_refused() -> None:
-    """A manifest that was cut or mended by hand is found at once, ours and AWS's."""
+    """A manifest that was cut or fixed by hand is found at once, ours and AWS's."""
     with pytest.raises(ExportError, match="do not add up to 4 items"):
         manifests.read(changed(items=4))
     storage = aws_export()

@@ -30,7 +30,7 @@ class Scripted:
 
     def interrupt(self, signal_number: int) -> str:
         self.interrupted_by = signal_number
-        return "It goes on."
+        return "It continues."
 
 
 def waited(
@@ -56,7 +56,7 @@ def test_the_last_state_is_returned_as_it_is(end: str) -> None:
 
 
 def test_it_waits_for_days() -> None:
-    """Polls come at growing distances, half a minute at the most; there is no last one."""
+    """Polls come at growing distances, half a minute at most; there is no last one."""
     _, pauses = waited(Scripted(*["IN_PROGRESS"] * 6_000, "COMPLETED"))
     assert pauses[0] == FIRST_POLL_SECONDS
     assert pauses == sorted(pauses)
@@ -82,7 +82,7 @@ def test_an_interruption_says_what_becomes_of_the_job() -> None:
     with pytest.raises(Interrupted) as caught:
         waited(job, stop)
     assert (caught.value.remedy, caught.value.exit_code, job.interrupted_by) == (
-        "It goes on.",
+        "It continues.",
         130,
         signal.SIGINT,
     )

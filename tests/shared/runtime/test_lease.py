@@ -180,7 +180,7 @@ class Watched(MemoryFolder):
 
 
 def test_a_held_lease_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each renewal changes the file, and so its age begins anew."""
+    """Each renewal changes the file, and so its age begins again."""
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
     storage = Watched()
     with hold(storage, Stop()):
@@ -346,7 +346,7 @@ def test_a_lease_stops_holding_by_either_clock(clock: Clock, uptime: float, wall
 
 
 def test_what_waits_goes_on_once_the_lease_was_renewed(clock: Clock) -> None:
-    """A machine that slept for an hour goes on where nobody has taken over."""
+    """A machine that slept for an hour continues where nobody has taken over."""
     holding = HeldLease("x", Validity(Instant.now(), VALID_SECONDS))
     guard = clock.guard(holding.validity)
     guard.wait_in_thread()

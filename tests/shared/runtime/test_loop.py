@@ -66,7 +66,7 @@ def test_a_result_that_comes_before_the_stop_is_returned() -> None:
 
 
 def test_a_stop_cancels_what_is_waited_for() -> None:
-    """At once, and it has cleaned up before the caller goes on."""
+    """At once, and it has cleaned up before the caller continues."""
     cleaned = False
 
     async def slow() -> str:
@@ -109,7 +109,7 @@ def test_an_error_whose_waiter_is_cancelled_is_not_reported_by_the_loop() -> Non
 
 
 def test_a_cancellation_is_not_lost_where_the_event_comes_at_the_same_moment() -> None:
-    """The task would go on, and whoever waits for its end would wait for ever."""
+    """The task would continue, and whoever waits for its end would wait for ever."""
 
     async def main() -> None:
         event = asyncio.Event()

@@ -191,7 +191,7 @@ def test_a_part_that_is_given_back_goes_to_the_idle_worker(monkeypatch: pytest.M
 
 
 def test_a_part_that_kills_every_worker_ends_the_run() -> None:
-    """The others go on meanwhile; the loss of many workers at once is no reason to give up."""
+    """The others continue meanwhile; the loss of many workers at once is no reason to give up."""
     backend = Scripted(3 * WORKER_DEATHS)
 
     def script() -> Iterator[list[tuple[Remote, object]]]:

@@ -47,7 +47,7 @@ class Service:
         }
 
     def change(self, plan: FaultPlan) -> None:
-        """Goes over to another plan; tables, figures and tokens stay, the plan's own counts begin anew."""
+        """Goes over to another plan; tables, figures and tokens stay, the plan's own counts begin again."""
         counts = self.injector.counts
         self.injector = Injector(plan)
         self.injector.counts = counts
