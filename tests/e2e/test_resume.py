@@ -27,8 +27,8 @@ ROUNDS = [
     pytest.param(range(3, 12), id="3-11", marks=pytest.mark.soak),
     pytest.param(range(12, 20), id="12-19", marks=pytest.mark.soak),
 ]
-# 24 pages of half a unit each on MiniStack: about two seconds
-SLOW_EXPORT = ("--segments", 24, "--max-rcu", 4)
+# 100 to 200 pages of half a unit each on MiniStack: five seconds or more, with checkpoints from the first one on
+SLOW_EXPORT = ("--segments", 100, "--max-rcu", 12)
 SLOW_IMPORT = ("--max-wcu", 400)
 
 
@@ -260,7 +260,7 @@ def test_a_resumed_export_refuses_what_is_another(lab: Lab) -> None:
     (export,) = lab.exports()
     other_options = lab.mover.export("--resume", export, "--segments", 5, check=False)
     assert other_options.exit_code == 2
-    assert "--segments is 5, but the export was started with 24" in other_options.stderr
+    assert "--segments is 5, but the export was started with 100" in other_options.stderr
     other_table = lab.mover.export("--resume", export, "another-table", check=False)
     assert other_table.exit_code == 1
     lab.remake_source()
@@ -304,7 +304,7 @@ def test_a_second_resume_is_told_who_runs(lab: Lab) -> None:
     interrupt(process, signal.SIGTERM, lab.has_checkpoint)
     (export,) = lab.exports()
     before = lab.checkpoints("")
-    with lab.start("ddb-export", SOURCE, "--resume", export, "--max-rcu", 4) as first:
+    with lab.start("ddb-export", SOURCE, "--resume", export, "--max-rcu", 12) as first:
         wait_until(lambda: lab.checkpoints("") > before)
         second = lab.mover.export("--resume", export, check=False)
         _, errors = first.communicate(timeout=60)
