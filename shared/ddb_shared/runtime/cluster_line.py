@@ -11,8 +11,9 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from ddb_shared.errors import ServiceError
 from ddb_shared.runtime.lease import Validity
@@ -27,6 +28,8 @@ GRANT_SECONDS: Final = 20.0
 # After so long without a word each side gives the other up, unless the scheduler itself is silent: the parent waits for that. It is more than a grant: what is dealt again is held by nobody.
 SILENCE_SECONDS: Final = 40.0
 _REPORT_SECONDS: Final = 0.5
+_RETRY_SECONDS: Final = 1.0
+_NOTHING: Final = pickle.dumps(None)
 
 
 class DesertedError(ServiceError):
@@ -168,6 +171,36 @@ def dismissal(ask: Ask) -> bytes:
     return pickle.dumps(Answer(ask.at, 0.0, lost=True))
 
 
+class Inbox(Protocol):
+    """A worker's queue at the scheduler, which logs a traceback for each `get` that times out."""
+
+    def get(self, timeout: float) -> bytes: ...
+
+    def put(self, value: bytes) -> object: ...
+
+
+def listen(channel: ClusterChannel, inbox: Inbox, ended: threading.Event) -> None:
+    """Hears what the parent says until the job has ended; a question is answered long before a `get` times out."""
+    while not ended.is_set():
+        try:
+            channel.hear(inbox.get(timeout=SILENCE_SECONDS))
+        except TimeoutError:
+            pass
+        except Exception:  # noqa: BLE001 - whatever else keeps the parent's words away is silence
+            ended.wait(_RETRY_SECONDS)
+
+
+def ask_regularly(channel: ClusterChannel, inbox: Inbox, ended: threading.Event) -> None:
+    """Asks the parent until the job has ended; then the listener is told, which waits for the next word."""
+    while not ended.is_set():
+        seconds = _RETRY_SECONDS
+        with suppress(Exception):  # the scheduler is gone, or will be there again
+            seconds = channel.ask()
+        ended.wait(seconds)
+    with suppress(Exception):
+        inbox.put(_NOTHING)
+
+
 def work_on_worker(job: Job, topic: str, inbox_name: str) -> Done:
     """A task of Dask: does a job with what the parent puts into the queue `inbox_name`, and reports to the topic."""
     from distributed import Queue, get_client, get_worker  # noqa: PLC0415 - an extra that most do without
@@ -176,16 +209,8 @@ def work_on_worker(job: Job, topic: str, inbox_name: str) -> Done:
     inbox = Queue(inbox_name, get_client())
     channel = ClusterChannel(lambda data: worker.log_event(topic, {"inbox": inbox_name, "data": data}))
 
-    def listen() -> None:
-        while not ended.is_set():
-            try:
-                channel.hear(inbox.get(timeout=channel.ask()))
-            except TimeoutError:
-                pass
-            except Exception:  # noqa: BLE001 - whatever else keeps the parent's words away is silence
-                ended.wait(1.0)
-
-    threading.Thread(target=listen, name="parent", daemon=True).start()
+    for run in (listen, ask_regularly):
+        threading.Thread(target=run, args=(channel, inbox, ended), name="parent", daemon=True).start()
     try:
         channel.ready.wait(SILENCE_SECONDS)  # else it would not know its share of the caps
         ended_so = done(job, channel)

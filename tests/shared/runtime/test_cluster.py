@@ -1,11 +1,23 @@
 """What a worker of a cluster knows of its parent, whose clock it does not share, over messages that may get lost."""
 
 import pickle
+import queue
+import threading
 import time
 
 import pytest
 
-from ddb_shared.runtime.cluster_line import ASK_SECONDS, SILENCE_SECONDS, Answer, Ask, ClusterChannel, Outbox
+from ddb_shared.runtime import cluster_line
+from ddb_shared.runtime.cluster_line import (
+    ASK_SECONDS,
+    SILENCE_SECONDS,
+    Answer,
+    Ask,
+    ClusterChannel,
+    Outbox,
+    ask_regularly,
+    listen,
+)
 from ddb_shared.runtime.messages import Give, Take, Workers
 from ddb_shared.runtime.progress import ProgressEvent
 from ddb_shared.times import Instant
@@ -148,3 +160,43 @@ def test_progress_is_reported_twice_a_second(clock: Clock) -> None:
     line.channel.report(ProgressEvent(items=5))
     line.channel.flush()
     assert line.to_parent[2:] == [ProgressEvent(items=5)]
+
+
+class QueueAtScheduler:
+    """A worker's inbox; `timeouts` counts the tracebacks in the scheduler's log."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.timeouts = 0
+
+    def put(self, value: bytes) -> None:
+        self._queue.put(value)
+
+    def get(self, timeout: float) -> bytes:
+        try:
+            return self._queue.get(timeout=timeout)
+        except queue.Empty:
+            self.timeouts += 1
+            raise TimeoutError from None
+
+
+def test_a_worker_that_waits_leaves_no_tracebacks_at_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its questions are answered, and at the end nothing is left that waits for a word which never comes."""
+    monkeypatch.setattr(cluster_line, "ASK_SECONDS", 0.02)
+    inbox, ended, asked = QueueAtScheduler(), threading.Event(), threading.Semaphore(0)
+
+    def answer(data: bytes) -> None:
+        ask = pickle.loads(data)
+        inbox.put(pickle.dumps(Answer(ask.at, 20.0)))
+        asked.release()
+
+    channel = ClusterChannel(answer)
+    threads = [threading.Thread(target=run, args=(channel, inbox, ended)) for run in (listen, ask_regularly)]
+    for thread in threads:
+        thread.start()
+    assert all(asked.acquire(timeout=30) for _ in range(5))
+    ended.set()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert 0 == inbox.timeouts
