@@ -6,6 +6,7 @@ Files are addressed by names relative to the folder, so a name read from a file 
 from __future__ import annotations
 
 import email.utils
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -37,6 +38,9 @@ def _smart_open_s3() -> Any:
     return smart_open.s3
 
 
+# S3 answers 409 while another attempt is on its way, which may be an earlier one of the same request; it asks to try again:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+_PAUSES: Final = (0.2, 0.5, 1.0, 2.0)
 _CONFLICT: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 
 
@@ -78,20 +82,27 @@ class S3Storage:
 
     def write(self, name: str, data: bytes, *, replaces: str | None = None, new: bool = False) -> str:
         condition = {"IfNoneMatch": "*"} if new else {"IfMatch": replaces} if replaces else {}
+        pauses = iter(_PAUSES)
         with map_errors(f"write {self.url}{name}"):
-            try:
-                response = self._client.put_object(
-                    Bucket=self.bucket, Key=self.key(name), Body=data, **condition
-                )
-            except ClientError as error:
-                if code_of(error) not in (_CONFLICT | NOT_FOUND if replaces else _CONFLICT):
-                    raise
-                # An earlier attempt of this request may have succeeded although its response was lost.
-                present = self.read(name)
-                if present is not None and present.data == data:
-                    return present.etag
-                raise ConflictError(f"{self.url}{name} was changed by another process.") from error
-        return str(response["ETag"])
+            while True:
+                try:
+                    response = self._client.put_object(
+                        Bucket=self.bucket, Key=self.key(name), Body=data, **condition
+                    )
+                except ClientError as error:
+                    if code_of(error) not in (_CONFLICT | NOT_FOUND if replaces else _CONFLICT):
+                        raise
+                    # An earlier attempt of this request may have succeeded although its response was lost.
+                    present = self.read(name)
+                    if present is not None and present.data == data:
+                        return present.etag
+                    holds = present is None if new else present is not None and present.etag == replaces
+                    pause = next(pauses, None) if holds else None
+                    if pause is None:
+                        raise ConflictError(f"{self.url}{name} was changed by another process.") from error
+                    time.sleep(pause)
+                else:
+                    return str(response["ETag"])
 
     def _get(self, name: str, **part: str) -> tuple[dict[str, Any], bytes]:
         response = self._client.get_object(Bucket=self.bucket, Key=self.key(name), **part)

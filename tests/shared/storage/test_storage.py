@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import smart_open.s3
+from botocore.exceptions import ClientError
 
 from ddb_shared.errors import BucketError
+from ddb_shared.storage import s3
 from ddb_shared.storage.base import ConflictError, Storage
 from ddb_shared.storage.local import LocalStorage
 from ddb_shared.storage.s3 import PART_BYTES, S3Storage
@@ -135,6 +138,32 @@ def test_a_conditional_write_that_had_succeeded_is_no_conflict(s3_folder: S3Stor
     """The SDK repeats a request whose answer got lost, and S3 then refuses the repetition."""
     etag = s3_folder.write("a", b"mine", new=True)
     assert etag == s3_folder.write("a", b"mine", new=True)
+
+
+@pytest.mark.parametrize("present", [b"", b"before"])
+def test_a_write_at_the_same_moment_is_tried_again(
+    present: bytes, s3_folder: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """409 may be of an earlier try of the same request that is still on its way; what was written by then decides."""
+    monkeypatch.setattr(s3, "_PAUSES", (0.0, 0.0))
+    before = s3_folder.write("a", present) if present else None
+    put, answers = s3_folder._client.put_object, [409, 409, 200]
+
+    def put_object(**words: Any) -> Any:
+        if answers.pop(0) == 409:
+            raise ClientError({"Error": {"Code": "ConditionalRequestConflict"}}, "PutObject")
+        return put(**words)
+
+    monkeypatch.setattr(s3_folder._client, "put_object", put_object)
+    s3_folder.write("a", b"mine", replaces=before, new=before is None)
+    assert data_of(s3_folder, "a") == b"mine"
+    answers += [409] * 3
+    with pytest.raises(ConflictError):
+        s3_folder.write("b", b"never", new=True)
+    answers += [409]
+    with pytest.raises(ConflictError):
+        s3_folder.write("a", b"another's", new=True)
+    assert ([], b"mine") == (answers, data_of(s3_folder, "a"))
 
 
 def test_a_listing_has_every_page(s3_folder: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
