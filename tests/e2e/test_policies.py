@@ -463,6 +463,12 @@ def test_several_tables_by_a_pattern(fresh: World) -> None:
     place = ("Ord*", f"s3://{BUCKET}/{PREFIX}")
     found = fresh.export(*place).json()
     assert ("complete", [TABLE]) == (found["status"], [one["table"] for one in found["exports"]])
+    move, rename = found["move"], ("--rename", f"{TABLE}={COPY}")
+    loaded = fresh.run(DESTINATION, "ddb-import", move, *CREATE, *rename).json()
+    assert ("complete", 60) == (loaded["status"], loaded["tables"][0]["result"]["items_written"])
+    assert fresh.verify(move, *rename).json()["verdict"] == "identical"
+    listed = fresh.export("--list", place[1]).json()
+    assert move in [one["move"] for one in listed["moves"]]
     source = documents["source_policy"]
     source["Statement"] = [one for one in source["Statement"] if _without(one, "dynamodb:ListTables")]
     fresh.apply(documents)
