@@ -1,6 +1,6 @@
 """Reads a closed change log once, for the last change of each key.
 
-Memory: 200 bytes for each key that has changes, MAX_KEYS at the most, and READ_AHEAD files of requests, some 10 MB each. Where more
+Memory: 200 bytes for each key that has changes, MAX_KEYS at most, and READ_AHEAD files of requests, some 10 MB each. Where more
 keys have changes, only those of a part of all keys are kept: each of the parts, a power of two, takes a reading of the log and
 of the base of its own; the table is read once all the same.
 """
