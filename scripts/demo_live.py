@@ -71,6 +71,8 @@ def move_in_use(stage: Stage, items: int) -> None:
             writers.stop()
             print(f"{writers.count:,} writes in all")
         _cut_over(stage, export, load)
+    with step("Verify: the new table holds exactly the export with its changes"):
+        stage.shell(f"ddb-verify $E {TABLE} --profile importer")
     with step("Compare both tables item by item, without ddb-transfer: two scans by boto3"):
         print(f"{compare(stage):,} items, all of them equal")
 
