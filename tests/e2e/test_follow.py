@@ -3,22 +3,32 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
+from ddb_import.verify import passes
+from ddb_import.verify.options import Repair, VerifyOptions
+from ddb_import.verify.result import Verdict
+from ddb_import.verify.run import run_verify
+from ddb_shared.aws.clients import Aws, AwsOptions
+from ddb_shared.command.options import Common
 from ddb_shared.format import changes as log
+from ddb_shared.runtime.display import ProgressOptions, Style
+from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.s3 import S3Storage
 from e2e.conftest import Mover
 from e2e.test_resume import wait_until
 from support import commands
 from support.accounts import Accounts
 from support.change_log import Change, ChangeLog
-from support.environment import DESTINATION, SOURCE
+from support.environment import DESTINATION, REGION, SECRET, SOURCE
 from support.services import Endpoint
 from support.tables import SIMPLE_KEY, Table, assert_same_items, by_key, create_table, fill, read_all
 
@@ -252,6 +262,45 @@ def test_a_table_is_compared_with_base_and_changes(make_lab: MakeLab, words: tup
     )
     repaired = lab.verify("--repair", "--yes", "--delete-extra").json()
     assert (repaired["verdict"], repaired["repaired"], repaired["deleted"]) == ("identical", 2, 1)
+    lab.assert_holds(lab.expected())
+
+
+def test_more_changed_items_than_fit_in_memory(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their keys are taken in parts: the export is read once for each, the table once, and what differs is found all the same."""
+    monkeypatch.setattr(passes, "MAX_KEYS", 130)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", DESTINATION)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    lab.create_table()
+    lab.log.begin()
+    for _ in range(3):
+        lab.capture(100)
+    lab.log.close()
+    lab.load()
+    url = str(getattr(lab.mover.aws, "url", lab.mover.aws))
+    aws = AwsOptions(region=REGION, endpoint_url=url, s3_endpoint_url=url)
+    common = Common(aws=aws, processes=1, progress=ProgressOptions(style=Style.NONE), as_json=True)
+    options = VerifyOptions(common=common, export=lab.export, table=lab.table)
+    same = run_verify(options, Aws(aws), Stop())
+    assert (same.verdict, same.passes, same.items_export) == (Verdict.IDENTICAL, 1, len(lab.items))
+    assert re.search(r"reads the export with its changes, 2 times and the table", capsys.readouterr().err)
+    sample = run_verify(replace(options, sample=100), Aws(aws), Stop())
+    assert (sample.verdict, sample.items_export) == (Verdict.IDENTICAL, len(lab.items))
+
+    deleted = [number for number in range(ITEMS) if number not in lab.items][:10]
+    held = sorted(lab.items)
+    fill(lab.to, lab.table, [item(number) for number in deleted])
+    fill(lab.to, lab.table, [item(number, 9_999) for number in held[:20]])
+    for number in held[20:50]:
+        lab.to.delete_item(TableName=lab.table, Key={"pk": {"S": f"k{number}"}})
+    repaired = run_verify(
+        replace(options, repair=Repair(delete_extra=True, confirmed=True)), Aws(aws), Stop()
+    )
+    found = repaired.before
+    assert found is not None
+    assert (found.verdict, found.extra, found.different, found.missing) == (Verdict.DIFFERENT, 10, 20, 30)
+    assert (repaired.verdict, repaired.unnamed) == (Verdict.IDENTICAL, 0)
     lab.assert_holds(lab.expected())
 
 
