@@ -148,7 +148,8 @@ class _Follower:
         self._stop = stop
         self._in_flight = InFlightLimit(client.rate_limiter, IN_FLIGHT_BYTES)
         self._writes: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()  # something may be sent, or read, that could not before
+        # something may be read, or sent, that could not before; each has one waiter, which clears it
+        self._may_read, self._may_send = asyncio.Event(), asyncio.Event()
         self._is_read = False
         self._tally = _Tally(changed_at=time.monotonic())
 
@@ -176,16 +177,16 @@ class _Follower:
         """Takes records of the log while there is room for them."""
         while not self._stop.is_set():
             if self._book.order.bytes >= MAX_WAITING_BYTES:
-                await self._wait()
+                await self._wait(self._may_read)
                 continue
             read = await self._reader.read(self._stop)
             if read is None:
                 break
             self._tally.note_arrival(read.record.changes)
             self._book.add(read)
-            self._changed.set()
+            self._wake()
         self._is_read = True
-        self._changed.set()
+        self._wake()
 
     async def _send(self, group: asyncio.TaskGroup) -> None:
         """Sends batches while there are any; after a stop, waits a while for those in flight."""
@@ -201,12 +202,16 @@ class _Follower:
             elif self._is_read and not len(self._book.order):
                 return
             else:
-                await self._wait()
+                await self._wait(self._may_send)
         await self._drain()
 
-    async def _wait(self) -> None:
-        self._changed.clear()
-        await unless_stopped(self._stop, self._changed.wait())
+    def _wake(self) -> None:
+        self._may_read.set()
+        self._may_send.set()
+
+    async def _wait(self, event: asyncio.Event) -> None:
+        event.clear()
+        await unless_stopped(self._stop, event.wait())
 
     async def _write(self, batch: Sequence[Write], size: int) -> None:
         try:
@@ -214,7 +219,7 @@ class _Follower:
         finally:
             self._in_flight.release(size)
         self._book.settle(batch, outcome)
-        self._changed.set()
+        self._wake()
         self.consumed_wcu += outcome.units
         self._tally.add(outcome.units, size, len(outcome.rejects))
 
@@ -237,7 +242,7 @@ class _Follower:
     async def _close_on_stop(self) -> None:
         await self._stop.wait()
         self._in_flight.close()
-        self._changed.set()
+        self._wake()
 
     def _report(self, *, ended: bool = False) -> None:
         self._channel.report(self._tally.event(self._client, self._book, ended=ended))

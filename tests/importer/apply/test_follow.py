@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -353,6 +354,29 @@ def test_a_cancelled_capture_is_told() -> None:
     with pytest.raises(ExportError, match="was cancelled") as caught:
         lab.run()
     assert "--base-only" in caught.value.remedy
+
+
+def test_the_sender_is_woken_though_the_reader_waits_again() -> None:
+    """Where both wait, what one is told at the very moment when the other begins to wait is not lost."""
+    nothing: Any = None
+    client: Any = SimpleNamespace(rate_limiter=nothing)
+
+    async def run() -> None:
+        follower = _Follower(
+            nothing, nothing, nothing, nothing, client=client, channel=nothing, stop=asyncio.Event()
+        )
+
+        async def wake_and_wait() -> None:
+            follower._wake()
+            await follower._wait(follower._may_read)
+
+        sender = asyncio.create_task(follower._wait(follower._may_send))
+        reader = asyncio.create_task(wake_and_wait())
+        async with asyncio.timeout(10):
+            await sender
+        reader.cancel()
+
+    asyncio.run(run())
 
 
 def test_what_a_run_tells_of_its_place() -> None:
