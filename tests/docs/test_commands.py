@@ -27,6 +27,8 @@ VALUES = {
     "E": "s3://shared-bucket/moves/AWSDynamoDB/01715685260608-c488b4e1/",
     "MOVE": "s3://shared-bucket/moves/moves/01715685260608-c488b4e1.json",
 }
+# A page that fails would wait for what it has started in the background.
+_END_JOBS = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT"
 _STARTS_WITH = re.compile(r"<!-- starts with: (?P<names>[a-z, ]+) -->")
 
 
@@ -82,7 +84,8 @@ def test_command_lines_run(page: Path, tmp_path: Path) -> None:
     starts = _STARTS_WITH.search(page.read_text())
     assert starts, f"{name_of(page)} runs commands: say `<!-- starts with: table, bucket -->` in it"
     names = {name.strip() for name in starts["names"].split(",")}
-    script = "\n".join(line for block in blocks for line in (*block.hidden, *block.commands))
+    lines = [line for block in blocks for line in (*block.hidden, *block.commands)]
+    script = "\n".join([_END_JOBS, *lines])
     with open_sandbox(tmp_path, names) as environment:
         done = subprocess.run(
             ["bash", "-euxo", "pipefail", "-c", script],
