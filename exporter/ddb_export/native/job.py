@@ -5,14 +5,12 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ExportTableTo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
 from ddb_export.native.record import ExportRequest
-from ddb_shared.errors import ServiceError, TableError, map_errors
+from ddb_shared.aws.job_failures import explain_refusals
+from ddb_shared.errors import map_errors
 from ddb_shared.runtime.jobs import JobState
 
 # What AWS answers instead of an export, and what to do. Its own message says the rest.
@@ -41,7 +39,10 @@ class ExportJob:
 
     def start(self) -> JobState:
         """Asks for the export; the same token again finds the one that it started."""
-        with map_errors(f"export table {self._request.source.table_name}"), _explained():
+        with (
+            map_errors(f"export table {self._request.source.table_name}"),
+            explain_refusals("the export", _REFUSALS),
+        ):
             answer = self._dynamodb.export_table_to_point_in_time(**self._request.call())
         return self._state(answer["ExportDescription"])
 
@@ -63,16 +64,3 @@ class ExportJob:
             items=description.get("ItemCount"),
             bytes=description.get("BilledSizeBytes"),
         )
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Adds what to do to AWS's refusals of an export."""
-    try:
-        yield
-    except ClientError as error:
-        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-        if code not in _REFUSALS:
-            raise
-        kind = TableError if code != "LimitExceededException" else ServiceError
-        raise kind(f"DynamoDB refused the export: {code}: {message}", _REFUSALS[code]) from error

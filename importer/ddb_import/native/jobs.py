@@ -7,17 +7,14 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_StartBulkPutI
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
 from ddb_import.native.pages import pages_of
 from ddb_import.native.source import Source
-from ddb_shared.aws.job_failures import failure_remedy, failure_text
-from ddb_shared.errors import ServiceError, StateError, TableError, TransferError, map_errors
+from ddb_shared.aws.job_failures import explain_refusals, failure_remedy, failure_text
+from ddb_shared.errors import ServiceError, StateError, TransferError, map_errors
 from ddb_shared.runtime.jobs import CANCELLED, COMPLETED, COMPLETED_WITH_ERRORS, JobState
 
 # What AWS answers instead of a job, and what to do.
@@ -89,7 +86,10 @@ class ImportTableJob:
 
     def start(self) -> JobState:
         """Asks for it; the same token again finds the one that it started, as long as that runs."""
-        with map_errors(f"import into table {self._parameters['TableName']}"), _explained():
+        with (
+            map_errors(f"import into table {self._parameters['TableName']}"),
+            explain_refusals("the import", _REFUSALS),
+        ):
             answer = self._dynamodb.import_table(
                 ClientToken=self._token,
                 S3BucketSource=self._source.request(),
@@ -202,7 +202,7 @@ class BulkPutJob:
     def start(self) -> JobState:
         """Asks for it; the same token again finds the one that it started, for eight hours."""
         cap = {"MaxWriteRequestUnits": self._max_units} if self._max_units else {}
-        with map_errors(f"load into table {self._table}"), _explained():
+        with map_errors(f"load into table {self._table}"), explain_refusals("the import", _REFUSALS):
             answer = self._dynamodb.start_bulk_put_items(
                 ClientToken=self._token,
                 TableName=self._table,
@@ -271,16 +271,3 @@ class BulkPutJob:
             bytes=description.get("ProcessedInputBytes"),
             total_bytes=description.get("TotalInputBytes"),
         )
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Adds what to do to AWS's refusals of a job."""
-    try:
-        yield
-    except ClientError as error:
-        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-        if code not in _REFUSALS:
-            raise
-        kind = ServiceError if code == "LimitExceededException" else TableError
-        raise kind(f"DynamoDB refused the import: {code}: {message}", _REFUSALS[code]) from error

@@ -7,8 +7,13 @@ service that a job works with, and AWS's own message always stands beside the ex
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from ddb_shared.errors import ServiceError, TableError
 
 # By what a code or message holds; the first that fits.
 _REMEDIES: Final[Mapping[str, str]] = {
@@ -35,3 +40,16 @@ def failure_remedy(description: Mapping[str, Any]) -> str:
     """What to do about it."""
     code = f"{description.get('FailureCode', '')} {description.get('FailureMessage', '')}"
     return next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, code)), _OTHER)
+
+
+@contextmanager
+def explain_refusals(what: str, remedies: Mapping[str, str]) -> Iterator[None]:
+    """Adds what to do, by AWS's error code, where DynamoDB refuses `what`; other errors pass."""
+    try:
+        yield
+    except ClientError as error:
+        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+        if code not in remedies:
+            raise
+        kind = ServiceError if code == "LimitExceededException" else TableError
+        raise kind(f"DynamoDB refused {what}: {code}: {message}", remedies[code]) from error
