@@ -34,6 +34,16 @@ def pytest_configure_node(node: object) -> None:
         node.workerinput["services"] = config.stash[SERVICES].start_all()  # type: ignore[attr-defined]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest soaks first, so that no worker ends with one of them alone."""
+
+    def minutes(item: pytest.Item) -> float:
+        mark = item.get_closest_marker("soak")
+        return float(mark.kwargs.get("minutes", 0)) if mark else 0.0
+
+    items.sort(key=lambda item: -minutes(item))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the servers that this process started, also when the run was interrupted."""
     if SERVICES in config.stash:

@@ -37,7 +37,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.soak
+@pytest.mark.soak(minutes=4)
 def test_every_section_has_all_its_rows(tmp_path: Path) -> None:
     """With few items, everybody moves all of them in every shape; the benchmark itself compares with the stub's counts."""
     path = tmp_path / "bench.csv"

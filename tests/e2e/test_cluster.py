@@ -20,7 +20,10 @@ from support.services import Endpoint
 from support.tables import assert_same_items, create_table, fill, read_all
 from support.varied import varied_items
 
-SIZES = [pytest.param(4_000, marks=pytest.mark.slow), pytest.param(200_000, marks=pytest.mark.soak)]
+SIZES = [
+    pytest.param(4_000, marks=pytest.mark.slow),
+    pytest.param(200_000, marks=pytest.mark.soak(minutes=15)),
+]
 # Until a run is disturbed, so that it lasts until then: milliseconds a request, well below the time-out of a read.
 SLOW = {"ddb-export": 1_000, "ddb-import": 1_000, "ddb-verify": 10_000}
 # More than two workers open at a time.

@@ -24,8 +24,8 @@ ITEMS = 4_000
 # A few rounds in `make test`, the rest in `make soak`.
 ROUNDS = [
     pytest.param(range(3), id="0-2"),
-    pytest.param(range(3, 12), id="3-11", marks=pytest.mark.soak),
-    pytest.param(range(12, 20), id="12-19", marks=pytest.mark.soak),
+    pytest.param(range(3, 12), id="3-11", marks=pytest.mark.soak(minutes=3)),
+    pytest.param(range(12, 20), id="12-19", marks=pytest.mark.soak(minutes=3)),
 ]
 # 100 to 200 pages of half a unit each on MiniStack: five seconds or more, with checkpoints from the first one on
 SLOW_EXPORT = ("--segments", 100, "--max-rcu", 12)
