@@ -1,6 +1,7 @@
 """What is shown of progress: on stderr alone, in every style, and at the end in any case."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,22 @@ def test_a_bar_is_readable_at_every_width(
         ):
             assert any(part.text in line for line in lines)
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("variable", ["", "1"])
+def test_no_color_switches_colors_off(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal that has colors, where NO_COLOR is set and not empty."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", variable)
+    progress = Progress("import of Orders", 20)
+    progress.add(ProgressEvent(items=5, rejected=7))
+    console = rich.console.Console(width=80, file=io.StringIO(), force_terminal=True)
+    bar = Bar(progress)
+    console.print(bar._picture(progress))
+    bar.close(progress)
+    shown: str = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "7 rejected" in shown
+    assert bool(re.search(r"\x1b\[[\d;]*[34]\d", shown)) == (not variable)
 
 
 def test_metrics_are_a_prometheus_text_file(tmp_path: Path) -> None:
