@@ -1,6 +1,8 @@
 """What the pages say of options, events, messages and sections is what the code has."""
 
+import ast
 import re
+from collections.abc import Iterator
 
 from bench.sections import SECTIONS
 from ddb_shared.command.groups import COMMAND_LINE_ONLY
@@ -52,3 +54,30 @@ def test_every_layer_of_shared_is_documented() -> None:
         if path.stem.isalpha() and path.stem != "py"
     }
     assert set() == present - documented
+
+
+def test_troubleshooting_has_the_words_of_the_messages() -> None:
+    """Between `…`, each message has the pieces of one string of the code, in order: whoever searches the page finds the row."""
+    strings = [text for path in SOURCES for text in _strings_of(ast.parse(path.read_text()))]
+    rows = [
+        line.split("|")[1]
+        for line in (DOCS / "troubleshooting.md").read_text().splitlines()
+        if line.startswith("| `")
+    ]
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    assert len(messages) >= len(rows) > 10
+    assert [] == [message for message in messages if not any(map(_pattern_of(message).search, strings))]
+
+
+def _pattern_of(message: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(piece.strip()) for piece in message.split("…")), re.DOTALL)
+
+
+def _strings_of(module: ast.Module) -> Iterator[str]:
+    """The string literals of a module without its docstrings, `…` in place of what is filled in."""
+    docstrings = {id(node.value) for node in ast.walk(module) if isinstance(node, ast.Expr)}
+    for node in ast.walk(module):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield re.sub(r"%[sd]", "…", node.value)
