@@ -3,6 +3,9 @@
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from bench.sections import SECTIONS
 from ddb_shared.command.groups import COMMAND_LINE_ONLY
@@ -81,3 +84,34 @@ def _strings_of(module: ast.Module) -> Iterator[str]:
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield re.sub(r"%[sd]", "…", node.value)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "shared/README.md"])
+def test_relative_links_lead_somewhere(name: str) -> None:
+    """To a file of the repository, and to a heading where they name one. The pages in docs are checked as they are built."""
+    page = ROOT / name
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", _without_blocks(page.read_text())):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if re.match(r"[a-z]+:", link):
+            continue
+        if not target.exists() or (anchor and anchor not in _anchors_of(target)):
+            broken.append(link)
+    assert [] == broken
+
+
+def test_anchors_are_those_of_the_headings() -> None:
+    """As GitHub makes them."""
+    assert {"try-it", "move-a-table", "what-you-can-rely-on"} <= _anchors_of(ROOT / "README.md")
+    assert "dynamodbs-own-exports-and-imports" in _anchors_of(DOCS / "native.md")
+
+
+def _anchors_of(page: Path) -> set[str]:
+    """Headings in small letters, without punctuation, and with hyphens in place of spaces."""
+    headings = re.findall(r"^#+ (.+)$", _without_blocks(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def _without_blocks(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
