@@ -192,6 +192,8 @@ class Pool:
         elif self._failed is None:
             self._failed = error
             self._stop_workers()
+        if not self._waiting:  # whoever has nothing left to do is neither slow nor stuck
+            self._context.on_event(ProgressEvent(ended=True, worker=worker.progress_name))
         if self._is_unfinished():
             worker.remote.send(self._job)
         else:

@@ -11,7 +11,7 @@ from ddb_shared.errors import ServiceError
 from ddb_shared.runtime.messages import Done, Give, Job, Keep, Lost, Returned, Settled, Take, Workers
 from ddb_shared.runtime.pool import Pool, Remote
 from ddb_shared.runtime.processes import Processes
-from ddb_shared.runtime.progress import ProgressEvent
+from ddb_shared.runtime.progress import Progress, ProgressEvent
 from ddb_shared.runtime.runner import WORKER_DEATHS, RunContext, Runner, Serial
 from support import tasks
 from support.tasks import Count
@@ -119,9 +119,14 @@ class ScriptedWorker:
         return [message.part for message in self.sent if isinstance(message, Give)]
 
 
-def run_pool(backend: Scripted, parts: list[Any], script: Iterator[list[tuple[Remote, object]]]) -> list[Any]:
+def run_pool(
+    backend: Scripted,
+    parts: list[Any],
+    script: Iterator[list[tuple[Remote, object]]],
+    context: RunContext | None = None,
+) -> list[Any]:
     backend.script = script
-    pool = Pool(backend, Job(None, None), parts, RunContext(), lambda _, __: None)
+    pool = Pool(backend, Job(None, None), parts, context or RunContext(), lambda _, __: None)
     return pool.run(len(backend.workers))
 
 
@@ -141,6 +146,33 @@ def test_few_parts_are_shared_by_all() -> None:
         yield [(first, Done("first")), (second, Done("second"))]
 
     assert run_pool(backend, [*"abcdefgh"], script()) == ["first", "second"]
+
+
+@pytest.mark.parametrize("settles", [True, False])
+def test_a_worker_that_has_done_its_share_is_not_stuck(
+    settles: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its job has ended while the others work on, whether its result travels with the part or with the job."""
+    now = [0.0]
+    monkeypatch.setattr("ddb_shared.runtime.progress.time.monotonic", lambda: now[0])
+    progress = Progress("verify", 100)
+    backend = Scripted(3)
+    *short, long = backend.workers
+
+    def script() -> Iterator[list[tuple[Remote, object]]]:
+        yield [(worker, Take()) for worker in backend.workers]
+        yield [(worker, ProgressEvent(items=10, worker=worker.name)) for worker in backend.workers]
+        if settles:
+            yield [(worker, Settled(number, None)) for number, worker in enumerate(short)]
+        yield [(worker, Done()) for worker in short]
+        now[0] = 40.0
+        yield [(long, ProgressEvent(items=10, worker=long.name))]
+        assert progress.slow_workers() == []
+        yield [(long, Settled(2, None)), (long, Done())]
+        yield [(worker, Done()) for worker in short]
+
+    run_pool(backend, [*"abc"], script(), RunContext(on_event=progress.add))
 
 
 def test_the_others_make_room_before_a_worker_begins() -> None:
