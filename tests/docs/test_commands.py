@@ -4,7 +4,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 import pytest
@@ -26,9 +26,15 @@ COMMANDS: dict[str, click.Command] = {
 VALUES = {
     "E": "s3://shared-bucket/moves/AWSDynamoDB/01715685260608-c488b4e1/",
     "MOVE": "s3://shared-bucket/moves/moves/01715685260608-c488b4e1.json",
+    "FULL": "s3://shared-bucket/moves/AWSDynamoDB/01715685260608-c488b4e1/",
+    "INCREMENT1": "s3://shared-bucket/moves/AWSDynamoDB/01715685260609-c488b4e1/",
+    "INCREMENT2": "s3://shared-bucket/moves/AWSDynamoDB/01715685260610-c488b4e1/",
+    "INCREMENT3": "s3://shared-bucket/moves/AWSDynamoDB/01715685260611-c488b4e1/",
 }
 # A page that fails would wait for what it has started in the background.
 _END_JOBS = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT"
+_BLOCK = re.compile(r"^```(?P<language>.*?)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+_OURS = re.compile(r"(?:^|[\s/(])ddb-(?:export|import|verify|policy)\s")
 _STARTS_WITH = re.compile(r"<!-- starts with: (?P<names>[a-z, ]+) -->")
 
 
@@ -50,10 +56,10 @@ def invocations(line: str) -> Iterator[tuple[str, list[str]]]:
     while words:
         end = next((at for at, word in enumerate(words) if word and set(word) <= set("|&;<>")), len(words))
         part, words = words[:end], words[end + 1 :]
-        while part and "=" in part[0] and not part[0].startswith("-"):
-            part = part[1:]  # variables of the environment
-        if part and part[0] in COMMANDS:
-            yield part[0], part[1:]
+        names = [PurePosixPath(word).name for word in part]
+        # after variables of the environment, and whatever else starts it, such as systemd-run
+        if at := next((at for at, name in enumerate(names, 1) if name in COMMANDS), None):
+            yield names[at - 1], part[at:]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -71,8 +77,13 @@ def test_command_lines_parse(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_block_is_overlooked(page: Path) -> None:
-    """A block of command lines that is indented would be neither parsed nor run."""
-    assert page.read_text().count("```console") == len(blocks_of(page))
+    """A block of command lines that is indented, or of another language, would be neither parsed nor run."""
+    text = page.read_text()
+    assert text.count("```console") == len(blocks_of(page))
+    others = [
+        found["body"] for found in _BLOCK.finditer(text) if found["language"] in {"", "shell", "bash", "sh"}
+    ]
+    assert [] == [line for body in others for line in body.splitlines() if _OURS.search(line)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
