@@ -138,8 +138,7 @@ def run_move(options: MoveOptions, aws: Aws, stop: Stop) -> tuple[MoveResult, st
 
     def export(index: int, part: Stop) -> ExportResult:
         moved = move.exports[index]
-        folder = S3Storage(aws.s3, *parse_bucket_url(moved.export))
-        result = run_export(_options_of(options, root, move, moved, folder), aws, part)
+        result = run_export(_options_of(options, aws, root, move, moved), aws, part)
         announce(
             f"Exported {result.items:,} items of {moved.table} in {duration_text(result.seconds)}.",
             event="result",
@@ -212,13 +211,15 @@ def _reopen(options: ResumedMove, aws: Aws) -> tuple[S3Storage, Move, str]:
 
 
 def _options_of(
-    options: MoveOptions, root: S3Storage, move: Move, moved: MovedTable, folder: S3Storage
+    options: MoveOptions, aws: Aws, root: S3Storage, move: Move, moved: MovedTable
 ) -> NewExport | ResumedExport:
-    """The options of one table's export: a new one, unless an earlier run has started it."""
-    if folder.read(manifests.STARTED, max_bytes=1) is not None:
+    """The options of one table's export: a new one, unless an earlier run has started or even completed it."""
+    folder = S3Storage(aws.s3, *parse_bucket_url(moved.export))
+    if any(folder.read(name, max_bytes=1) is not None for name in (manifests.STARTED, manifests.MANIFEST)):
         return ResumedExport(
             common=options.common, export=moved.export, max_rcu=options.max_rcu, acl_mode=options.acl_mode
         )
+    _refuse_another_table(aws, moved)
     new = NewMove(
         common=options.common,
         tables=(),
@@ -228,6 +229,16 @@ def _options_of(
         acl_mode=options.acl_mode,
     )
     return replace(_new_export(new, moved.address), export_id=manifests.id_in(moved.export))
+
+
+def _refuse_another_table(aws: Aws, moved: MovedTable) -> None:
+    """Raises TableError if the name means a table of another account or Region than the move's."""
+    found = describe(aws.dynamodb, moved.address)
+    if found.arn != moved.table_arn:
+        raise TableError(
+            f"The move is of {moved.table_arn}, but with these credentials and this Region {moved.table} is {found.arn}.",
+            "Use the account (--profile, --role-arn) and the --region with which the move was started.",
+        )
 
 
 def _new_export(options: NewMove, address: str) -> NewExport:

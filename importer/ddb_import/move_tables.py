@@ -84,11 +84,12 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One table of a move: its name at the source and at the destination, and its export."""
+    """One table of a move: its name at the source and at the destination, its export, and its ARN at the source."""
 
     source: str
     target: str
     export: str
+    source_arn: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def select_tables(aws: Aws, url: str, selection: Selection) -> SelectedMove:
     require(bucket_checks(aws, root.below(manifests.EXPORTS)))
     move = moves.read(root, url)
     pairs = tuple(
-        Pair(moved.table, _name_of(moved.table, selection.renames), moved.export)
+        Pair(moved.table, _name_of(moved.table, selection.renames), moved.export, moved.table_arn)
         for moved in move.exports
         if not selection.only or any(fnmatch.fnmatchcase(moved.table, one) for one in selection.only)
     )
@@ -201,12 +202,18 @@ def refuse_sources(aws: Aws, selected: SelectedMove) -> None:
 
 
 def require_export(aws: Aws, selected: SelectedMove, pair: Pair) -> None:
-    """Raises ExportError if the table's export is not complete."""
+    """Raises ExportError if the table's export is not complete, or is of another table."""
     folder = S3Storage(aws.s3, *parse_bucket_url(pair.export))
-    if manifests.read_header(folder) is None:
+    header = manifests.read_header(folder)
+    if header is None:
         raise ExportError(
             f"The export of {pair.source} is not complete: {pair.export} has no manifest.json yet.",
             f"Wait for it, or finish the move with: ddb-export --resume {selected.url}",
+        )
+    if header.source.table_arn != pair.source_arn:
+        raise ExportError(
+            f"{pair.export} is an export of {header.source.table_arn}, and the move is of {pair.source_arn}.",
+            "Do not use this export: export the table again, into a move of its own.",
         )
 
 

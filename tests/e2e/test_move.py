@@ -88,6 +88,21 @@ def test_what_fails_does_not_stop_the_others(lab: Lab) -> None:
     assert ["incomplete", "different", "identical"] == [one["verdict"] for one in proof.json()["tables"]]
 
 
+def test_the_export_of_another_table_is_not_loaded(lab: Lab) -> None:
+    """What stands in the folder of a table must be an export of that table, by its ARN."""
+    found = lab.export(lab.pattern).json()
+    for key in [
+        key for key in lab.objects() if found["exports"][0]["export"].endswith(key.rpartition("/")[0] + "/")
+    ]:
+        data = lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read()
+        other = data.replace(f":{SOURCE}:table".encode(), b":333333333333:table")
+        lab.s3.put_object(Bucket=lab.bucket, Key=key, Body=other)
+    result = lab.mover.load(found["move"], "--create-table", check=False).json()
+    assert ["failed", "complete", "complete"] == [one["status"] for one in result["tables"]]
+    assert "333333333333" in result["tables"][0]["error"]
+    assert lab.tables[0] not in lab.destination.list_tables()["TableNames"]
+
+
 def test_no_table_is_loaded_into_another_source(lab: Lab) -> None:
     """In one account, a wrong --rename could name a table that was exported itself; refused before any write."""
     move = lab.export(lab.pattern).json()["move"]

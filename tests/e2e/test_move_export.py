@@ -8,6 +8,7 @@ import pytest
 from e2e.several_tables import ITEMS, KEYS, Lab, items_of
 from support import commands
 from support.accounts import Accounts
+from support.environment import DESTINATION
 from support.services import Endpoint
 from support.tables import COMPOSITE_KEY, SIMPLE_KEY, create_table, fill
 
@@ -51,8 +52,7 @@ def test_a_table_that_fails_does_not_stop_the_others(lab: Lab) -> None:
     (move,) = [f"s3://{lab.bucket}/{key}" for key in lab.objects() if "/moves/" in key]
     record = lab.record(move)
     second = record["exports"][1]
-    for key in [key for key in lab.objects() if second["export"].removeprefix(f"s3://{lab.bucket}/") in key]:
-        lab.s3.delete_object(Bucket=lab.bucket, Key=key)
+    forget(lab, second["export"])
     lab.source.delete_table(TableName=lab.tables[1])
     failed = lab.mover.export("--resume", move, check=False)
     assert failed.exit_code == 1
@@ -65,6 +65,44 @@ def test_a_table_that_fails_does_not_stop_the_others(lab: Lab) -> None:
     done = lab.mover.export("--resume", move).json()
     assert [ITEMS, 0, ITEMS] == [one["items"] for one in done["exports"]]
     assert second["export"] == done["exports"][1]["export"]
+
+
+def forget(lab: Lab, export: str, only: str = "") -> None:
+    """Deletes the objects of an export, or those of this name."""
+    folder = export.removeprefix(f"s3://{lab.bucket}/")
+    for key in lab.objects():
+        if key.startswith(folder) and key.endswith(only):
+            lab.s3.delete_object(Bucket=lab.bucket, Key=key)
+
+
+def test_a_resume_with_another_account_exports_nothing_of_it(lab: Lab) -> None:
+    """A table that was not begun, and whose name the other account has as well, is not taken from there."""
+    found = lab.export(lab.pattern).json()
+    second = found["exports"][1]["export"]
+    forget(lab, second)
+    create_table(lab.destination, lab.tables[1], KEYS[1])
+    fill(lab.destination, lab.tables[1], items_of(KEYS[1], 1))
+    words = ("--resume", found["move"], "--json")
+    result = commands.run("ddb-export", *words, account=DESTINATION, endpoint=lab.aws, check=False)
+    assert (1, ["complete", "failed", "complete"]) == (
+        result.exit_code,
+        [one["status"] for one in result.json()["exports"]],
+    )
+    failed = result.json()["exports"][1]
+    assert f"with these credentials and this Region {lab.tables[1]} is arn:aws:dynamodb" in failed["error"]
+    assert "--region" in failed["remedy"]
+    assert not [key for key in lab.objects() if f"s3://{lab.bucket}/{key}".startswith(second)]
+    done = lab.mover.export("--resume", found["move"]).json()
+    assert [ITEMS] * 3 == [one["items"] for one in done["exports"]]
+
+
+def test_an_export_that_lacks_only_the_record_of_its_start_is_not_started_over(lab: Lab) -> None:
+    """Its manifest proves that it is complete."""
+    found = lab.export(lab.pattern).json()
+    forget(lab, found["exports"][1]["export"], "/_started")
+    again = lab.mover.export("--resume", found["move"]).json()
+    assert [ITEMS] * 3 == [one["items"] for one in again["exports"]]
+    assert found["exports"][1]["consumed_rcu"] == again["exports"][1]["consumed_rcu"]
 
 
 def test_nothing_is_exported_unless_every_table_can_be(lab: Lab) -> None:
