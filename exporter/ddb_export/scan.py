@@ -142,9 +142,7 @@ class _Scanner:
         )
 
     async def _write_page(self, writer: ShardWriter, page: ScanPage) -> None:
-        if not page.items:
-            return
-        size = await asyncio.to_thread(writer.write, page.items)
+        size = await asyncio.to_thread(writer.write, page.items) if page.items else 0
         reasons, retried = self._client.take_retries()
         self._channel.report(
             ProgressEvent(

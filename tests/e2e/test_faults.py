@@ -1,5 +1,6 @@
 """Every fault is survived: at the end each item is there, and it is the same item."""
 
+import json
 import os
 import random
 import shlex
@@ -133,6 +134,32 @@ def test_a_connection_that_hangs_is_given_up(
     export = mover.exported("orders")
     assert mover.load(export, "copied").json()["items_written"] == 300
     table.assert_moved()
+
+
+@pytest.mark.parametrize("operation", ["Scan", "BatchGetItem"])
+def test_a_throttled_verification_says_so(
+    operation: str, fake: FakeServer, aws: Endpoint, bucket: str, accounts: Accounts, tmp_path: Path
+) -> None:
+    """On the display where the passes are refused, and in its report wherever that was."""
+    Table(fake, accounts)
+    mover = Mover(fake.url, aws, bucket)
+    export = mover.exported("orders")
+    mover.load(export, "copied")
+    throttling = Fault(kind=FaultKind.THROTTLE, operations=(operation,), times=3)
+    fake.change(FaultPlan(faults=(throttling,)))
+    page = tmp_path / "report.html"
+    verified = commands.run(
+        "ddb-verify", export, "copied", "--report", page, "--max-rcu", 5_000, "--progress", "jsonl", "--json",
+        account=DESTINATION, endpoint=fake.url, s3_endpoint=aws,
+    )  # fmt: skip
+    (reason,) = verified.json()["throttle_reasons"]
+    assert verified.json()["throttled"] == 3
+    assert "Nothing was throttled" not in page.read_text()
+    assert reason in page.read_text()
+    events = [json.loads(line) for line in verified.stderr.splitlines()]
+    last = [event for event in events if event["event"] == "progress"][-1]
+    assert (last["cap"], last["throttled"]) == (5_000, 3 if operation == "Scan" else 0)
+    assert last["bytes"] > 2 * ITEMS
 
 
 def test_tokens_that_expire_are_renewed(

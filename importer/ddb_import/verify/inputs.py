@@ -144,13 +144,13 @@ class _ExportReader:
             if lines:
                 items = items_of(lines)
                 await self._sink(self._filter(items) if self._filter else items)
-            self._channel.report(ProgressEvent(items=len(lines)))
+            self._channel.report(ProgressEvent(items=len(lines), bytes=sum(map(len, lines))))
         self._channel.report(ProgressEvent(shards=1))
 
     async def _read_images(self, images: LastImages) -> None:
         items = await asyncio.to_thread(read_images, self._storage, images)
         await self._sink(items)
-        self._channel.report(ProgressEvent(items=len(items)))
+        self._channel.report(ProgressEvent(items=len(items), bytes=sum(map(len, items))))
 
 
 class _TableReader:
@@ -196,9 +196,15 @@ class _TableReader:
             if page.items:
                 await self._sink(page.items)
             self._cost.consumed_rcu += page.consumed_units
+            reasons, retried = client.take_retries()
             self._channel.report(
                 ProgressEvent(
-                    items=len(page.items), units=page.consumed_units, note=client.rate_limiter.reason
+                    items=len(page.items),
+                    bytes=sum(map(len, page.items)),
+                    units=page.consumed_units,
+                    reasons=reasons,
+                    retried=retried,
+                    note=client.rate_limiter.reason,
                 )
             )
             start = page.last_evaluated_key

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import msgspec
+
 from ddb_import.verify.options import VerifyOptions
 from ddb_import.verify.prepare import Comparison
 from ddb_import.verify.report import ItemDifference, Report
@@ -48,7 +50,11 @@ def publish_page(
     running = Running(
         nonce="", by=local_user(), pid=os.getpid(), since=result.begun_at or "", command=options.command
     )
-    runs = [RunRecord.of(progress, running, options.command) for progress in passes[:1]]
+    refusals = dict(result.throttle_reasons)  # of all passes, and of what read single items and repaired them
+    runs = [
+        msgspec.structs.replace(RunRecord.of(progress, running, options.command), throttled=refusals)
+        for progress in passes[:1]
+    ]
     has_place = options.source is None or options.state is not None
     publish(
         lambda: verify_page(aws, comparison.table, result, report.first, runs),

@@ -239,6 +239,12 @@ class Passes:
         times = f", {self._overlay_parts} times" if self._overlay_parts > 1 else ""
         return f"the export with its changes{times}"
 
+    @property
+    def _cap(self) -> float | None:
+        """The cap of all that is read; of two tables each has its own."""
+        work = self._comparison
+        return work.table_input.max_rcu if work.source_table is None else None
+
     def _split(self, input_: Side) -> list[Side]:
         return input_.split(self._parts)
 
@@ -264,7 +270,7 @@ class Passes:
         runner = common.runner(small=self._comparison.is_small)
         at_most = max_workers_at(self._comparison.table_input.max_rcu)
         for tasks in parts:
-            progress = Progress(action, total, units_name="RCU")
+            progress = Progress(action, total, units_name="RCU", cap=self._cap)
             self.progress.append(progress)
             with display(common.progress, progress) as on_event:
                 runner.run_each(work, tasks, whole.add, on_event, self._stop, at_most=at_most)
