@@ -20,6 +20,7 @@ from ddb_import.prepare import (
     Given,
     apply_changes_of,
     check_files,
+    check_not_deleted,
     is_chain,
     open_chain,
     read_all_given,
@@ -27,7 +28,7 @@ from ddb_import.prepare import (
     rollback_check,
     split,
 )
-from ddb_import.state import read_plan, state_storage
+from ddb_import.state import is_plan_of, read_plan, state_storage
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import expiry_warnings
 from ddb_shared.command.plan import DryRunPlan, seconds_for, write_units
@@ -224,13 +225,14 @@ def _checks_of_table(context: _Context) -> Checks:
     if table is not None:
         storage = state_storage(aws.s3, context.export, manifest, table, options.state)
         increment = context.exports[0].increment is not None
-        consent = increment or options.on_existing is not None or read_plan(storage) is not None
+        consent = increment or options.on_existing is not None or is_plan_of(read_plan(storage), table)
         checks = table_checks(aws, manifest, table, options.max_wcu, may_hold_items=consent)
         if not is_chain(context.exports):
             return checks
         return {**checks, "order of exports": lambda: _check_order(context, table)}
     if context.definition is not None:
-        return new_table_checks(context.definition, options.max_wcu)
+        earlier: Checks = {"earlier import": lambda: check_not_deleted(options, aws, context.exports[0])}
+        return {**new_table_checks(context.definition, options.max_wcu), **earlier}
     return {"table": lambda: _refuse_absence(options.table)}
 
 

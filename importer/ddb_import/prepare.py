@@ -22,8 +22,9 @@ from ddb_import.preflight import (
     state_checks,
     table_checks,
 )
-from ddb_import.state import read_plan, state_storage
+from ddb_import.state import is_plan_of, read_plan, refuse_deleted, state_folder, state_storage
 from ddb_shared.aws.clients import Aws
+from ddb_shared.command.identity import identify
 from ddb_shared.command.preflight import Checks, bucket_checks, require
 from ddb_shared.errors import TableError, UsageError
 from ddb_shared.format import aws_manifest, increment
@@ -147,6 +148,7 @@ def prepare(options: ImportOptions, aws: Aws, stop: Stop) -> Work:
     else:
         found = find(aws.dynamodb, options.table)
         if found is None:
+            check_not_deleted(options, aws, first)
             files = _check_all_files(exports)
             require({**new_table_checks(definition, options.max_wcu), **place})
         table, drift = definition.ensure_table(found)
@@ -159,7 +161,7 @@ def prepare(options: ImportOptions, aws: Aws, stop: Stop) -> Work:
         return ExportLoad(given, storage, files.get(given.link.export_id, ShardFiles()), has_changes)
 
     loads = tuple(map(load_of, left))
-    may_hold_items = options.on_existing is not None or not loads or _is_begun(loads[0])
+    may_hold_items = options.on_existing is not None or not loads or _is_begun(loads[0], table)
     rollback = rollback_check(options, aws, first, table) if has_changes else {}
     may_hold_items = may_hold_items or bool(rollback)
     checks = table_checks(aws, manifest, table, options.max_wcu, may_hold_items=may_hold_items)
@@ -294,9 +296,31 @@ def split(
     return [given for given in exports if given not in left], left
 
 
-def _is_begun(load: ExportLoad) -> bool:
+def _is_begun(load: ExportLoad, table: Table) -> bool:
     """Whether the user's word is not needed: a resume does not ask again, nor does an increment that continues the record."""
-    return load.given.increment is not None or read_plan(load.storage) is not None
+    return load.given.increment is not None or is_plan_of(read_plan(load.storage), table)
+
+
+def check_not_deleted(options: ImportOptions, aws: Aws, given: Given) -> str:
+    """That no earlier import has loaded the missing table, before an empty one is created in its place.
+
+    Raises StateError where one has. Nothing is found where STS cannot tell the account.
+    """
+    arn = _arn_of(options.table, aws, given.manifest)
+    *_, region, account, resource = arn.split(":")
+    place = f"{account}.{region}.{resource.removeprefix('table/')}/"
+    plan = read_plan(state_folder(aws.s3, given.folder, given.manifest.export_id, options.state, place))
+    only_definition = options.create is not None and options.create.definition_only
+    if plan and not options.restart and not only_definition:
+        refuse_deleted(plan, arn)
+    return "no earlier import" if plan is None else "an earlier import of the table is discarded"
+
+
+def _arn_of(table: str, aws: Aws, manifest: Manifest) -> str:
+    if table.startswith("arn:"):
+        return table
+    partition = manifest.source.table_arn.split(":")[1]
+    return f"arn:{partition}:dynamodb:{aws.region}:{identify(aws).account}:table/{table}"
 
 
 def _existing_table(aws: Aws, name: str) -> Table:

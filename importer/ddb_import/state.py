@@ -91,6 +91,20 @@ def read_plan(storage: Storage) -> ImportPlan | None:
     return checkpoints.decode(storage, PLAN, stored.data, ImportPlan) if stored else None
 
 
+def is_plan_of(plan: ImportPlan | None, table: Table) -> bool:
+    """Whether the plan is of this very table, not of an earlier one of the same name."""
+    return plan is not None and (plan.table_arn, plan.table_id) == (table.arn, table.id)
+
+
+def refuse_deleted(plan: ImportPlan, table_arn: str) -> None:
+    """Raises StateError: the table of this import is gone, and none is created again without the user's word."""
+    when = f"completed at {plan.completed_at}" if plan.completed_at else f"begun at {plan.begun_at}"
+    raise StateError(
+        f"This import was {when}, but the table {table_arn} does not exist any more.",
+        "Run the command with --restart to create the table again and load everything.",
+    )
+
+
 def load_or_create_plan(
     storage: Storage, manifest: Manifest, table: Table, on_existing: str | None, *, restart: bool
 ) -> ImportPlan:

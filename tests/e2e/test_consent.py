@@ -91,3 +91,44 @@ def test_a_complete_import_looks_at_the_table(
     missing = mover.load(export, name, check=False)
     assert missing.exit_code == 1
     assert f"Table {name} does not exist" in missing.stderr
+
+
+def test_a_table_that_was_recreated_needs_the_users_word(
+    mover: Mover, engine: Endpoint, accounts: Accounts, source: str, destination: str
+) -> None:
+    """The state of an import into an earlier table of that name does not stand for consent, with --restart either."""
+    export, client = mover.exported(source), accounts.dynamodb(engine, DESTINATION)
+    mover.load(export, destination, "--on-existing", "overwrite")
+    client.delete_table(TableName=destination)
+    create_table(client, destination)
+    key = {name: value for name, value in next(iter(varied_items(1))).items() if name in {"pk", "sk"}}
+    fill(client, destination, [{**key, "mine": {"S": "yes"}}])
+    for words in ((), ("--restart",), ("--restart", "--dry-run")):
+        refused = mover.load(export, destination, *words, check=False)
+        assert refused.exit_code == 1
+        assert "already contains items; nothing was written" in refused.stdout + refused.stderr
+        assert "--on-existing overwrite" in refused.stdout + refused.stderr
+        assert [{"S": "yes"}] == [item["mine"] for item in scan(client, destination)]
+    mover.load(export, destination, "--restart", "--on-existing", "overwrite")
+    assert_same_tables((accounts.dynamodb(engine, SOURCE), source), (client, destination))
+
+
+def test_a_table_that_was_loaded_and_deleted_is_not_created_again(
+    aws_mover: Mover, aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """The same command with --create-table says since when the import is complete, and creates none without --restart."""
+    source, name, client = unique_name(), unique_name(), accounts.dynamodb(aws, DESTINATION)
+    create_table(accounts.dynamodb(aws, SOURCE), source)
+    fill(accounts.dynamodb(aws, SOURCE), source, varied_items(ITEMS))
+    export = aws_mover.exported(source)
+    aws_mover.load(export, name, "--create-table")
+    client.delete_table(TableName=name)
+    for words in ((), ("--dry-run",)):
+        refused = aws_mover.load(export, name, "--create-table", *words, check=False)
+        assert refused.exit_code == 1
+        output = refused.stdout + refused.stderr
+        assert "was completed at 20" in output
+        assert "does not exist any more" in output
+        assert "--restart" in output
+        assert name not in client.list_tables()["TableNames"]
+    assert aws_mover.load(export, name, "--create-table", "--restart").json()["items_written"] == ITEMS

@@ -14,11 +14,11 @@ from ddb_import.native.table import table_parameters
 from ddb_import.options import Engine, ImportOptions
 from ddb_import.preflight import new_table_checks, state_checks
 from ddb_import.prepare import Given, apply_changes_of, check_files, read_exports
-from ddb_import.state import ImportPlan, NativeJob, read_plan, state_folder
+from ddb_import.state import ImportPlan, NativeJob, read_plan, refuse_deleted, state_folder
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import identify
 from ddb_shared.command.preflight import require
-from ddb_shared.errors import StateError, TableError, UsageError
+from ddb_shared.errors import TableError, UsageError
 from ddb_shared.runtime.events import announce
 from ddb_shared.runtime.lease import hold
 from ddb_shared.runtime.stop import Stop
@@ -147,10 +147,7 @@ def _look(options: ImportOptions, aws: Aws, given: Given) -> _Table:
 def _refuse_deleted(options: ImportOptions, table: _Table) -> None:
     """Raises StateError where the table of a complete import is gone: nothing is made again without the user's word."""
     if table.found is None and table.plan is not None and table.plan.completed_at and not options.restart:
-        raise StateError(
-            f"This import was completed at {table.plan.completed_at}, and the table {table.arn} does not exist any more.",
-            "Run the command with --restart to make the table again.",
-        )
+        refuse_deleted(table.plan, table.arn)
 
 
 def _refuse_existing(options: ImportOptions, table: _Table) -> None:
