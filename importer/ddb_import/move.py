@@ -11,7 +11,7 @@ import msgspec
 from ddb_import.dry_run import plan_import
 from ddb_import.move_tables import Pair, SelectedMove, refuse_sources, require_export
 from ddb_import.options import ImportOptions
-from ddb_import.result import ImportResult
+from ddb_import.result import DEFINED, ImportResult
 from ddb_import.run import run_import
 from ddb_import.verify.result import Verdict
 from ddb_import.verify_after import LoadVerification
@@ -36,7 +36,7 @@ class MovedImport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MoveImportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `ddb-import MOVE --json` prints."""
+    """What `ddb-import MOVE --json` prints; `status` is `defined` after --definition-only."""
 
     status: str
     move: str
@@ -50,9 +50,10 @@ class MoveImportResult(msgspec.Struct, frozen=True, kw_only=True):
     def text(self, command: str) -> str:
         """One table of all tables for people; what failed is tried again by the command."""
         done = sum(one.exit == 0 for one in self.tables)
+        defined = any(one.status == DEFINED for one in self.tables)
         lines = [
             columns_text(_HEAD, [_row(one) for one in self.tables]),
-            f"{done:,} of {len(self.tables):,} tables complete.",
+            f"{done:,} of {len(self.tables):,} tables {'are ready; nothing was loaded' if defined else 'complete'}.",
         ]
         lines += [line for one in self.tables for line in _remarks(one)]
         if any(one.status == FAILED for one in self.tables):
@@ -76,8 +77,13 @@ def import_move(options: ImportOptions, selected: SelectedMove, aws: Aws, stop: 
 
     outcomes = run_each(selected.names, load, stop)
     tables = [_moved(*both) for both in zip(selected.pairs, outcomes, strict=True)]
-    complete = all(one.exit == 0 for one in tables)
-    return MoveImportResult(status=COMPLETE if complete else INCOMPLETE, move=selected.url, tables=tables)
+    return MoveImportResult(status=_overall(tables), move=selected.url, tables=tables)
+
+
+def _overall(tables: Sequence[MovedImport]) -> str:
+    if any(one.exit for one in tables):
+        return INCOMPLETE
+    return DEFINED if any(one.status == DEFINED for one in tables) else COMPLETE
 
 
 def plan_move(options: ImportOptions, selected: SelectedMove, aws: Aws) -> MovePlan:

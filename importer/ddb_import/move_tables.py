@@ -17,6 +17,7 @@ from ddb_shared.command.preflight import bucket_checks, require
 from ddb_shared.errors import ExportError, UsageError
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format import moves
+from ddb_shared.format.manifest import Manifest
 from ddb_shared.format.moves import Move
 from ddb_shared.storage.bucket import parse_bucket_url
 from ddb_shared.storage.s3 import S3Storage
@@ -201,8 +202,8 @@ def refuse_sources(aws: Aws, selected: SelectedMove) -> None:
             )
 
 
-def require_export(aws: Aws, selected: SelectedMove, pair: Pair) -> None:
-    """Raises ExportError if the table's export is not complete, or is of another table."""
+def require_export(aws: Aws, selected: SelectedMove, pair: Pair) -> Manifest:
+    """The header of the table's export; raises ExportError if it is not complete, or is of another table."""
     folder = S3Storage(aws.s3, *parse_bucket_url(pair.export))
     header = manifests.read_header(folder)
     if header is None:
@@ -215,6 +216,7 @@ def require_export(aws: Aws, selected: SelectedMove, pair: Pair) -> None:
             f"{pair.export} is an export of {header.source.table_arn}, and the move is of {pair.source_arn}.",
             "Do not use this export: export the table again, into a move of its own.",
         )
+    return header
 
 
 def refuse_with_table(words: Sequence[str], command: str) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,10 @@ from ddb_import.state import REJECTS, NativeJob, read_superseded
 from ddb_import.verify.result import VerifyResult
 from ddb_shared.errors import EXIT_REJECTS
 from ddb_shared.format.checkpoint import ShardCheckpoint
+
+
+# The status of a run that created the table and loaded nothing.
+DEFINED: Final = "defined"
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):

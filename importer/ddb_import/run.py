@@ -19,7 +19,7 @@ from ddb_import.options import Engine, ImportOptions
 from ddb_import.preflight import holds_items
 from ddb_import.prepare import ExportLoad, Work, prepare
 from ddb_import.report import Subject, import_page, show_rejects
-from ddb_import.result import ExportOutcome, ImportResult, Sums, result_of
+from ddb_import.result import DEFINED, ExportOutcome, ImportResult, Sums, result_of
 from ddb_import.verify.result import VerifyResult
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import expiry_warnings
@@ -164,6 +164,6 @@ def _definition_result(work: Work, seconds: float) -> ImportResult:
     nothing = [ExportOutcome(load, Sums(), Sums()) for load in work.loads]
     return msgspec.structs.replace(
         result_of(work, nothing, seconds),
-        status="defined",
+        status=DEFINED,
         drift=list(work.drift),
     )

@@ -51,6 +51,19 @@ def test_a_move_from_end_to_end(lab: Lab) -> None:
     )
 
 
+def test_tables_are_never_compared_with_their_own_exports(lab: Lab) -> None:
+    """A forgotten --rename, or the source's credentials, prove nothing: no verdict, no proof, and what to do."""
+    move = lab.export(lab.pattern).json()["move"]
+    account = {"account": SOURCE, "endpoint": lab.aws, "check": False}
+    result = commands.run("ddb-verify", move, "--json", **account)  # type: ignore[arg-type]
+    found = result.json()
+    assert (1, "incomplete") == (result.exit_code, found["verdict"])
+    assert ["incomplete"] * 3 == [one["verdict"] for one in found["tables"]]
+    assert all("is the exported table itself" in one["reason"] for one in found["tables"])
+    assert 3 == result.stderr.count("give the --rename of the import")
+    assert not [key for key in lab.objects() if "/import/" in key]
+
+
 def test_only_some_tables_and_as_text(lab: Lab) -> None:
     """Names and patterns of the source; one table of all tables is on stdout."""
     move = lab.export(lab.pattern).json()["move"]
@@ -65,6 +78,21 @@ def test_only_some_tables_and_as_text(lab: Lab) -> None:
     assert f"next: ddb-import {move} --endpoint-url" in text
     text = commands.run("ddb-verify", move, *only[2:], *names[1:], **account).stdout  # type: ignore[arg-type]
     assert "Verdict: IDENTICAL; 1 of 1 tables identical." in text
+
+
+def test_tables_that_are_only_defined_are_not_complete(lab: Lab) -> None:
+    """--definition-only creates the tables; that nothing was loaded is told, and the next command loads them."""
+    move = lab.export(lab.pattern).json()["move"]
+    words = (move, "--create-table", "--definition-only")
+    found = lab.mover.load(*words).json()
+    assert ("defined", ["defined"] * 3) == (found["status"], [one["status"] for one in found["tables"]])
+    text = commands.run("ddb-import", *words, account=DESTINATION, endpoint=lab.aws).stdout
+    assert "3 of 3 tables are ready; nothing was loaded." in text
+    loaded = lab.mover.load(*words[:2]).json()
+    assert ("complete", [ITEMS] * 3) == (
+        loaded["status"],
+        [one["result"]["items_written"] for one in loaded["tables"]],
+    )
 
 
 def test_what_fails_does_not_stop_the_others(lab: Lab) -> None:

@@ -8,14 +8,17 @@ from typing import Final
 
 import msgspec
 
-from ddb_import.move_tables import SelectedMove, require_export
+from ddb_import.move_tables import Pair, SelectedMove, require_export
+from ddb_import.preflight import check_not_source
 from ddb_import.verify.options import VerifyOptions
 from ddb_import.verify.result import Verdict, VerifyResult, incomplete
 from ddb_import.verify.run import run_verify
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.move import run_each, worst
-from ddb_shared.errors import TransferError
+from ddb_shared.errors import TableError, TransferError
+from ddb_shared.format.manifest import Manifest
 from ddb_shared.runtime.stop import Stop
+from ddb_shared.table.description import describe
 from ddb_shared.text import columns_text, duration_text
 from ddb_shared.times import now_text
 
@@ -49,7 +52,7 @@ def verify_move(options: VerifyOptions, selected: SelectedMove, aws: Aws, stop: 
 
     def verify(index: int, part: Stop) -> VerifyResult:
         pair = selected.pairs[index]
-        require_export(aws, selected, pair)
+        refuse_source(aws, require_export(aws, selected, pair), pair)
         return run_verify(replace(options, export=pair.export, table=pair.target), aws, part)
 
     outcomes = run_each(selected.names, verify, stop)
@@ -62,6 +65,18 @@ def verify_move(options: VerifyOptions, selected: SelectedMove, aws: Aws, stop: 
     order = (Verdict.IDENTICAL, Verdict.DIFFERENT, Verdict.INCOMPLETE)
     verdict = max((one.verdict for one in tables), key=order.index)
     return MoveVerifyResult(verdict=verdict, move=selected.url, tables=tables)
+
+
+def refuse_source(aws: Aws, export: Manifest, pair: Pair) -> None:
+    """Raises TableError if a table would be compared with its own export, which would prove nothing of the move."""
+    try:
+        check_not_source(export, describe(aws.dynamodb, pair.target))
+    except TableError as error:
+        if pair.target == pair.source:
+            error.add_remedy(
+                "If the tables have other names at the destination, give the --rename of the import."
+            )
+        raise
 
 
 _HEAD: Final = ("VERDICT", "TABLE", "ITEMS", "MISSING", "EXTRA", "DIFFERENT", "TIME")
