@@ -20,7 +20,6 @@ from ddb_import.verify.result import VerifyResult
 from ddb_shared.errors import EXIT_REJECTS
 from ddb_shared.format.checkpoint import ShardCheckpoint
 
-
 # The status of a run that created the table and loaded nothing.
 DEFINED: Final = "defined"
 
