@@ -14,7 +14,7 @@ from ddb_export.ddl import Dialect, statement_for
 from ddb_export.encoding import DEFAULT_COMPRESSIONS
 from ddb_export.follow_options import FollowOptions, follow_options, refuse_with_follow, run_action
 from ddb_export.format_options import MAX_SHARD_BYTES, refuse_bad_combinations, refuse_scan_options
-from ddb_export.native.options import pitr_options, refuse_bad_pitr
+from ddb_export.native.options import pitr_options, refuse_bad_pitr, refuse_outputs
 from ddb_export.options import (
     ExportOptions,
     Method,
@@ -303,6 +303,8 @@ def _options(
     refuse_with_follow(follow, requested, method, resumed=resume is not None)
     if method is Method.PITR:
         refuse_scan_options(requested, max_rcu, acl_mode)
+        if resume is None:
+            refuse_outputs(common)
     if resume is not None:
         if len(words) > 1:
             raise UsageError(

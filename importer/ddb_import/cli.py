@@ -34,7 +34,7 @@ from ddb_shared.errors import EXIT_CODES, StateError, UsageError
 from ddb_shared.format import manifest as manifests
 from ddb_shared.permissions import Side
 from ddb_shared.runtime.stop import stop_on_signals
-from ddb_shared.storage.bucket import bucket_besides, parse_bucket_url
+from ddb_shared.storage.bucket import bucket_besides, parse_bucket_url, refuse_access_point
 from ddb_shared.storage.location import is_local
 from ddb_shared.table.capacity import NEW_TABLE_WRITE_UNITS, Cap
 
@@ -396,6 +396,8 @@ def _look_at_move(common: Common, move: str, selection: Selection, state: str | 
 
 def _exports_and_table(words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     """The last argument is the table, those before it are exports."""
+    for word in words:
+        refuse_access_point(word)
     exports = tuple(word for word in words if word.startswith("s3://"))
     if not exports:
         raise click.UsageError("Missing argument 'EXPORT'.")

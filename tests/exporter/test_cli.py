@@ -30,6 +30,10 @@ def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str
         (["T", "s3://bucket", "--no-such-option"], "No such option"),
         (["T", "s3://bucket", "one", "more"], "Invalid S3 URL 'more'"),
         (["T", "s3://bucket", "--kms-key-id", "alias/mine"], "is not an ARN"),
+        (
+            ["T", "s3://bucket", "--method", "pitr", "--report", "r.html", "--metrics", "m.prom"],
+            "--report, --metrics: DynamoDB's own exports have neither a report nor metrics",
+        ),
     ],
 )
 def test_a_bad_command_line_exits_2_and_says_why(

@@ -32,6 +32,10 @@ def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str
         ([EXPORT, "Orders", "--create-table", "--warm-write-units", "10"], "10 is not in the range"),
         (["Orders"], "Missing argument 'EXPORT'"),
         ([EXPORT, EXPORT], "Missing argument 'TABLE'"),
+        (
+            ["arn:aws:s3:eu-west-1:111111111111:accesspoint/moves", "Orders"],
+            "Give the access point's alias (it ends in -s3alias)",
+        ),
         ([EXPORT, "Orders", "more"], "'Orders'"),
         ([EXPORT, "not a table"], "'not a table' is not "),
         ([EXPORT, EXPORT, "Orders", "--status"], "--status and --control are about the import of one export"),
@@ -39,6 +43,14 @@ def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str
         ([EXPORT, "Orders", "--max-rejects", "101%"], "'101%' is neither a number of items nor a percentage"),
         ([EXPORT, "Orders", "--max-rejects", "0%"], "'0%' is neither a number of items nor a percentage"),
         ([EXPORT, "Orders", "--max-rejects", "1.5"], "'1.5' is neither a number of items nor a percentage"),
+        (
+            [EXPORT, "Orders", "--engine", "bulk", "--metrics", "m.prom"],
+            "--metrics does not go with --engine bulk",
+        ),
+        (
+            [EXPORT, "Orders", "--engine", "import-table", "--create-table", "--metrics", "m.prom"],
+            "--metrics does not go with --engine import-table",
+        ),
         ([EXPORT, "Orders", "--state", "ftp://x"], "'ftp://x' is neither an S3 URL nor a local path"),
         ([EXPORT, "Orders", "--state", "s3://b"], "Invalid S3 URL 's3://b'"),
         (

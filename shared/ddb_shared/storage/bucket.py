@@ -43,14 +43,19 @@ class Ownership:
         return f"{self.setting}: ACL {self.acl or 'not needed'}"
 
 
-def parse_bucket_url(url: str) -> tuple[str, str]:
-    """Bucket and prefix of `s3://BUCKET[/PREFIX]`; raises UsageError."""
-    if _ACCESS_POINT.match(url):
+def refuse_access_point(name: str) -> None:
+    """Raises UsageError if a bucket, or a place in it, is named by the ARN of an access point."""
+    if _ACCESS_POINT.match(name):
         raise UsageError(
-            f"{url!r} names an S3 access point by its ARN.",
+            f"{name!r} names an S3 access point by its ARN.",
             "Give the access point's alias (it ends in -s3alias), which S3 takes in the place of a bucket's name: "
             "`aws s3control get-access-point` shows it.",
         )
+
+
+def parse_bucket_url(url: str) -> tuple[str, str]:
+    """Bucket and prefix of `s3://BUCKET[/PREFIX]`; raises UsageError."""
+    refuse_access_point(url)
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not _BUCKET_NAME.fullmatch(bucket) or _INVALID_IN_PREFIX.search(prefix):
         raise UsageError(
@@ -62,6 +67,7 @@ def parse_bucket_url(url: str) -> tuple[str, str]:
 
 def require_bucket_name(name: str) -> None:
     """Raises UsageError unless the name is a valid bucket name."""
+    refuse_access_point(name)
     if not _BUCKET_NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is not a valid bucket name.",

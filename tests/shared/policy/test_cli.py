@@ -54,6 +54,7 @@ def test_roles_by_name_or_by_arn() -> None:
     [
         (["--source-role", "a role"], "neither a role name nor a role ARN"),
         (["--source-role", "arn:aws:iam::333333333333:role/x"], "a role of account 333333333333"),
+        (["--bucket", "arn:aws:s3:eu-west-1:111111111111:accesspoint/moves"], "access point by its ARN"),
         (["--kms-key-arn", "alias/mine"], "not a KMS key ARN"),
         (["--table-kms-key-arn", "alias/mine"], "--table-kms-key-arn 'alias/mine' is not a KMS key ARN"),
     ],
