@@ -2,7 +2,8 @@
 
     TransferError                exit 1
     ├── UsageError               exit 2   an option or argument is invalid
-    ├── AccessError              credentials are missing or expired, or a permission is missing
+    ├── AccessError              a permission is missing
+    │   └── CredentialsError     credentials are missing, invalid or expired: no other request would succeed either
     ├── TableError               a table is missing, not ready, or not the expected one
     ├── BucketError              a bucket is missing, owned by another account, or unavailable
     ├── ExportError              an export is unfinished, of an unknown format, or damaged
@@ -90,6 +91,10 @@ class UsageError(TransferError):
 
 class AccessError(TransferError):
     """Credentials or a permission are missing."""
+
+
+class CredentialsError(AccessError):
+    """Credentials are missing, invalid or expired, so no other request would succeed either."""
 
 
 class TableError(TransferError):
@@ -227,8 +232,11 @@ _FAMILIES: Final[
     tuple[tuple[tuple[type[BaseException], ...], Callable[[str, BaseException], TransferError]], ...]
 ] = (
     (
-        (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError),
-        lambda failed, error: AccessError(f"{failed}{error}", _CREDENTIALS_REMEDY),
+        (
+            *(boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError),
+            *(boto.SSOError, boto.LoginError, boto.TokenRetrievalError),
+        ),
+        lambda failed, error: CredentialsError(f"{failed}{error}", _CREDENTIALS_REMEDY),
     ),
     (
         (boto.ProfileNotFound,),
@@ -279,9 +287,11 @@ def _map_code(fields: dict[str, str], status: int, denied: str, action: str) -> 
         else f"Could not {action}: {code}"
     )
     if code in EXPIRED_CODES:
-        return AccessError(detail, "The credentials have expired. Renew them and run the same command again.")
+        return CredentialsError(
+            detail, "The credentials have expired. Renew them and run the same command again."
+        )
     if code in CREDENTIAL_CODES:
-        return AccessError(detail, _CREDENTIALS_REMEDY)
+        return CredentialsError(detail, _CREDENTIALS_REMEDY)
     if code in DENIED_CODES:
         return AccessError(detail, denied)
     if code in {"NoSuchBucket", "PermanentRedirect", "IllegalLocationConstraintException"}:

@@ -13,6 +13,7 @@ from ddb_shared import errors
 from ddb_shared.errors import (
     AccessError,
     BucketError,
+    CredentialsError,
     ExportError,
     Interrupted,
     RequestError,
@@ -56,12 +57,12 @@ def wrapped(outer: type[Exception]) -> Exception:
 
 
 FAMILIES: list[tuple[Exception, type[TransferError]]] = [
-    (client_error("ExpiredToken"), AccessError),
-    (client_error("ExpiredTokenException"), AccessError),
-    (client_error("UnrecognizedClientException"), AccessError),
-    (client_error("InvalidClientTokenId"), AccessError),
-    (client_error("InvalidAccessKeyId"), AccessError),
-    (client_error("SignatureDoesNotMatch"), AccessError),
+    (client_error("ExpiredToken"), CredentialsError),
+    (client_error("ExpiredTokenException"), CredentialsError),
+    (client_error("UnrecognizedClientException"), CredentialsError),
+    (client_error("InvalidClientTokenId"), CredentialsError),
+    (client_error("InvalidAccessKeyId"), CredentialsError),
+    (client_error("SignatureDoesNotMatch"), CredentialsError),
     (client_error("AccessDenied"), AccessError),
     (client_error("AccessDeniedException"), AccessError),
     (client_error("403", "Forbidden", "HeadObject"), AccessError),
@@ -70,9 +71,12 @@ FAMILIES: list[tuple[Exception, type[TransferError]]] = [
     (client_error("ResourceNotFoundException"), TableError),
     (client_error("SlowDown"), ServiceError),
     (client_error("SomethingNewException"), ServiceError),
-    (boto.NoCredentialsError(), AccessError),
-    (boto.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), AccessError),
-    (boto.CredentialRetrievalError(provider="sso", error_msg="log in"), AccessError),
+    (boto.NoCredentialsError(), CredentialsError),
+    (boto.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), CredentialsError),
+    (boto.CredentialRetrievalError(provider="sso", error_msg="log in"), CredentialsError),
+    (boto.UnauthorizedSSOTokenError(), CredentialsError),
+    (boto.SSOTokenLoadError(error_msg="no such file"), CredentialsError),
+    (boto.TokenRetrievalError(provider="sso", error_msg="expired"), CredentialsError),
     (boto.ProfileNotFound(profile="nobody"), AccessError),
     (boto.NoRegionError(), UsageError),
     (boto.ParamValidationError(report="bad"), UsageError),
@@ -87,7 +91,7 @@ FAMILIES: list[tuple[Exception, type[TransferError]]] = [
     (RequestError("connection", "refused"), ServiceError),
     (RequestError("AccessDeniedException", "no"), AccessError),
     (RequestError("ResourceNotFoundException", "no"), TableError),
-    (RequestError("ExpiredTokenException", "old"), AccessError),
+    (RequestError("ExpiredTokenException", "old"), CredentialsError),
     (wrapped(ValueError), AccessError),
     (wrapped(OSError), AccessError),
     (ValueError("unable to access bucket: 'b' key: 'k'"), ServiceError),
@@ -159,6 +163,7 @@ def test_a_denial_names_the_missing_action() -> None:
     [
         UsageError("m", "r"),
         AccessError("m"),
+        CredentialsError("m"),
         TableError("m", "r"),
         BucketError("m", "r"),
         ExportError("m", "r"),
@@ -186,6 +191,7 @@ def test_the_exit_codes_are_the_documented_ones() -> None:
     assert "130, 143" in errors.EXIT_CODES
     kinds: list[Any] = [
         AccessError,
+        CredentialsError,
         TableError,
         BucketError,
         ExportError,

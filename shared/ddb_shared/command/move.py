@@ -1,6 +1,6 @@
 """A move of several tables: one after another in the same process, so that a cap holds for all of them.
 
-A table that fails does not stop the others, and the worst exit code of all is that of the command.
+A table that fails does not stop the others, unless it is for the credentials, and the worst exit code of all is that of the command.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ddb_shared.errors import (
     EXIT_DIFFERENT,
     EXIT_FAILED,
     EXIT_REJECTS,
+    CredentialsError,
     Interrupted,
     TransferError,
     UsageError,
@@ -95,7 +96,7 @@ def run_each(
 ) -> list[Result | TransferError]:
     """What `run_one` returns for the index of each table, or the error that ended it.
 
-    Raises Interrupted, as `stop` explains it, after a signal.
+    Once the credentials are refused, the tables that are left are not tried. Raises Interrupted, as `stop` explains it, after a signal.
 
     Each table has a Stop of its own: one that is ended by the loss of its lease ends alone.
     """
@@ -128,7 +129,17 @@ def run_each(
                 remedy=mapped.remedy,
             )
             outcomes.append(mapped)
-    return outcomes
+            if isinstance(mapped, CredentialsError):
+                break
+    untried = len(names) - len(outcomes)
+    if untried:
+        announce(
+            f"Error: {untried:,} more tables were not tried, since the credentials are missing, invalid or expired.",
+            event="not_tried",
+            level=logging.ERROR,
+            tables=untried,
+        )
+    return outcomes + [TransferError("not tried: the credentials are missing, invalid or expired.")] * untried
 
 
 def worst(exit_codes: Iterable[int]) -> int:
