@@ -14,14 +14,13 @@ import msgspec
 
 from ddb_export.start import Started, load_states
 from ddb_shared.aws.clients import Aws
-from ddb_shared.errors import TransferError
+from ddb_shared.errors import ExportError, TransferError
 from ddb_shared.format import aws_manifest, changes
 from ddb_shared.format import checkpoint as checkpoints
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format.manifest import is_move
-from ddb_shared.format.moves import MOVES
+from ddb_shared.format.moves import MOVES, folder_of
 from ddb_shared.records import prepare
-from ddb_shared.storage.base import Storage
 from ddb_shared.storage.bucket import check_bucket, parse_bucket_url
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.text import columns_text, duration_text, size_text
@@ -200,20 +199,21 @@ class _MoveFile(msgspec.Struct, frozen=True):
     started_at: str | None = None
 
 
-def _listed_move(root: Storage, name: str, states: dict[str, str]) -> ListedMove:
-    """A move is complete once all of its exports are."""
+def _listed_move(root: S3Storage, name: str, states: dict[str, str]) -> ListedMove:
+    """A move is complete once all of its exports are: those beside it, wherever the whole was copied to."""
     url = root.url + name
     stored = root.read(name)
     try:
         move = msgspec.json.decode(stored.data if stored else b"", type=_MoveFile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        exports = [folder_of(root, manifests.id_in(one.export)).url for one in move.exports]
+    except (msgspec.DecodeError, UnicodeDecodeError, ExportError) as error:
         return ListedMove(move=url, status=DAMAGED, problem=str(error))
-    done = all(states.get(export.export) in {COMPLETE, CLOSED} for export in move.exports)
+    done = all(states.get(export) in {COMPLETE, CLOSED} for export in exports)
     return ListedMove(
         move=url,
         status=COMPLETE if done else UNFINISHED,
         tables=[export.table for export in move.exports],
-        exports=[export.export for export in move.exports],
+        exports=exports,
         started=move.started_at,
     )
 

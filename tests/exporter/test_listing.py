@@ -4,7 +4,6 @@ import datetime as dt
 import json
 from typing import Any
 
-import msgspec
 import pytest
 
 from ddb_export.listing import Listing, _listed, _listed_move
@@ -131,11 +130,26 @@ def test_a_cancelled_capture_is_not_called_closed() -> None:
 
 
 def test_a_move_is_complete_once_its_exports_are() -> None:
-    """By the states of the exports that it names."""
-    exports = [{"table": "Orders", "export": "s3://b/1/"}, {"table": "Items", "export": "s3://b/2/"}]
-    root = MemoryFolder("", {"moves/m.json": json.dumps({"exports": exports}).encode(), "moves/n.json": b"["})
-    both = {"s3://b/1/": "complete", "s3://b/2/": "complete"}
-    assert _listed_move(root, "moves/m.json", both).status == "complete"
-    assert _listed_move(root, "moves/m.json", both | {"s3://b/2/": "unfinished"}).status == "unfinished"
-    assert _listed_move(root, "moves/n.json", both).status == "damaged"
-    assert msgspec.to_builtins(_listed_move(root, "moves/m.json", both))["tables"] == ["Orders", "Items"]
+    """By the states of the exports beside it, wherever the whole was copied to."""
+    ids = ["01715685260608-c488b4e1", "01715685260608-c488b4e2"]
+    names = ["Orders", "Items"]
+    exports = [
+        {"table": name, "export": f"s3://old/AWSDynamoDB/{one}/"}
+        for name, one in zip(names, ids, strict=True)
+    ]
+    files = {
+        "moves/m.json": json.dumps({"exports": exports}).encode(),
+        "moves/n.json": b"[",
+        "moves/o.json": b'{"exports": [{"table": "Orders", "export": "s3://old/Orders"}]}',
+        "moves/p.json": b'{"started_at": "\xff"}',
+    }
+    root = MemoryFolder("copy", files)
+    first, second = (f"s3://bucket/copy/AWSDynamoDB/{one}/" for one in ids)
+    both = {first: "complete", second: "closed"}
+    listed = _listed_move(root, "moves/m.json", both)
+    assert ("complete", names, [first, second]) == (listed.status, listed.tables, listed.exports)
+    assert _listed_move(root, "moves/m.json", both | {second: "unfinished"}).status == "unfinished"
+    originals = {one["export"]: "complete" for one in exports}
+    assert _listed_move(root, "moves/m.json", originals).status == "unfinished"
+    for name in ("moves/n.json", "moves/o.json", "moves/p.json"):
+        assert _listed_move(root, name, both).status == "damaged"

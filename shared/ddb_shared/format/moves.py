@@ -17,6 +17,10 @@ from ddb_shared.storage.s3 import S3Storage
 
 FORMAT: Final = "ddb-transfer-move/1"
 MOVES: Final = "moves/"
+_DAMAGED_REMEDY: Final = (
+    "Copy the file again, if it is a copy. `ddb-export --list s3://BUCKET[/PREFIX]` names the exports beside it, each of which every "
+    "command takes by itself."
+)
 
 
 class MoveFormat(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,20 +94,26 @@ def read(root: S3Storage, url: str) -> Move:
             f"No move found at {url}.", "`ddb-export --list s3://BUCKET[/PREFIX]` names the moves."
         )
     try:
-        version = msgspec.json.decode(stored.data, type=_Version).format
-        if version != FORMAT:
-            raise ExportError(
-                f"{url} has the format {version!r}, which this version of ddb-transfer does not know.",
-                "Use the version that wrote it, or a later one.",
-            )
+        _require_known(url, msgspec.json.decode(stored.data, type=_Version).format)
         move = msgspec.json.decode(stored.data, type=Move)
-    except msgspec.DecodeError as error:
-        raise ExportError(f"{url} is damaged: {error}") from error
-    exports = [
-        msgspec.structs.replace(one, export=folder_of(root, manifests.id_in(one.export)).url)
-        for one in move.exports
-    ]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ExportError(f"{url} is damaged: {error}", _DAMAGED_REMEDY) from error
+    try:
+        exports = [
+            msgspec.structs.replace(one, export=folder_of(root, manifests.id_in(one.export)).url)
+            for one in move.exports
+        ]
+    except ExportError as error:
+        raise ExportError(f"{url} is damaged: {error}", _DAMAGED_REMEDY) from error
     return msgspec.structs.replace(move, exports=exports)
+
+
+def _require_known(url: str, version: str) -> None:
+    if version != FORMAT:
+        raise ExportError(
+            f"{url} has the format {version!r}, which this version of ddb-transfer does not know.",
+            "Use the version that wrote it, or a later one.",
+        )
 
 
 def folder_of(root: S3Storage, export_id: str) -> S3Storage:
