@@ -88,7 +88,10 @@ def test_no_block_is_overlooked(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_command_lines_run(page: Path, tmp_path: Path) -> None:
-    """One after the other in a shell, against a local AWS that enforces policies; each has to end with 0."""
+    """One after the other in a shell, against a local AWS that enforces policies; each has to end with 0.
+
+    What the page shows of their output has to be printed, but for numbers, ids and digests.
+    """
     blocks = [block for block in blocks_of(page) if not block.reason]
     if not any(block.commands for block in blocks):
         return
@@ -110,3 +113,10 @@ def test_command_lines_run(page: Path, tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 0, f"{name_of(page)}:\n{done.stdout}"
+    printed = {_without_numbers(line) for line in done.stdout.splitlines()}
+    shown = [line for block in blocks for line in block.printed]
+    assert [] == [line for line in shown if _without_numbers(line) not in printed], done.stdout
+
+
+def _without_numbers(line: str) -> str:
+    return re.sub(r"\b[0-9a-f]{8,}\b|\d[\d,.]*", "#", line)

@@ -1,8 +1,9 @@
 """The command lines of the documentation, so that tests can run them.
 
-A fenced block of the language `console` holds command lines, each after `$ `, and what they print. A command line ends
-where its last line does not end in a backslash. A block that follows the comment `<!-- not run: reason -->` is parsed, but
-not run; `<!-- hidden -->` and `<!-- /hidden -->` enclose, in one comment, lines that run before the next block.
+A fenced block of the language `console` holds command lines, each after `$ `, and what they print, where `…` stands for
+lines that are left out. A command line ends where its last line does not end in a backslash. A block that follows the
+comment `<!-- not run: reason -->` is parsed, but not run; `<!-- hidden -->` and `<!-- /hidden -->` enclose, in one
+comment, lines that run before the next block.
 """
 
 import re
@@ -26,9 +27,10 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a page: its command lines, those that prepare it unseen, and why it is not run, if it isn't."""
+    """One block of a page: its command lines, what they print, those that prepare it unseen, and why it is not run, if it isn't."""
 
     commands: tuple[str, ...]
+    printed: tuple[str, ...]
     hidden: tuple[str, ...]
     reason: str
 
@@ -37,7 +39,7 @@ def blocks_of(page: Path) -> list[Block]:
     """The blocks of command lines of a page, in order."""
     return [
         Block(
-            tuple(_commands_in(found["body"])),
+            *_parts_of(found["body"]),
             tuple((found["hidden"] or "").splitlines()),
             found["reason"] or "",
         )
@@ -45,8 +47,9 @@ def blocks_of(page: Path) -> list[Block]:
     ]
 
 
-def _commands_in(body: str) -> list[str]:
-    commands: list[str] = []
+def _parts_of(body: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The command lines of a block, and the lines that they print, as far as the page shows them."""
+    commands, printed = list[str](), list[str]()
     open_line = False
     for line in body.splitlines():
         if open_line:
@@ -54,9 +57,10 @@ def _commands_in(body: str) -> list[str]:
         elif line.startswith("$ "):
             commands.append(line[2:])
         else:
+            printed.append(line)
             continue
         open_line = line.endswith("\\")
-    return commands
+    return tuple(commands), tuple(line for line in printed if line.strip() != "…")
 
 
 def name_of(page: Path) -> str:
