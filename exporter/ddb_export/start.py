@@ -26,7 +26,7 @@ from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.bucket import parse_bucket_url
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.table.description import Table, describe, find
-from ddb_shared.table.settings import Clients, Setting, read_settings, unknown_settings
+from ddb_shared.table.settings import Setting, read_settings, unknown_settings
 from ddb_shared.times import now_text
 
 _LOG: Final = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def take_over(export: Export) -> Export:
 
 def settings_of(table: Table, aws: Aws) -> dict[str, Setting]:
     """The table's settings; logs those that could not be read."""
-    settings = read_settings(Clients(aws.dynamodb, aws.autoscaling), table)
+    settings = read_settings(aws.of_settings, table)
     unknown = [f"  {name}: {reason}" for name, reason in unknown_settings(settings).items()]
     if unknown:
         _LOG.warning(

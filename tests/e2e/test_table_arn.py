@@ -1,5 +1,6 @@
 """TABLE as an ARN: everything goes to that table, and nothing to one of the caller's own with the same name."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 
@@ -64,6 +65,11 @@ def test_a_table_of_another_account_is_exported(
     result = mover.export("--resume", exports()[0]).json()
     assert (result["status"], result["items"]) == ("complete", 300)
     assert {"DescribeTable"} == {operation for operation, table in proxy.named if table == name}
+    manifest = s3.get_object(
+        Bucket=bucket, Key=exports()[0].removeprefix(f"s3://{bucket}/") + "manifest.json"
+    )
+    settings = json.load(manifest["Body"])["settings"]
+    assert settings["scalable_targets"]["unknown"] == "autoscaling is set in the table's own account"
     copy = unique_name()
     create_table(accounts.dynamodb(aws, DESTINATION), copy)
     Mover(aws, aws, bucket).load(exports()[0], copy)

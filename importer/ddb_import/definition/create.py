@@ -75,7 +75,7 @@ class Definition:
     @cached_property
     def clients(self) -> Clients:
         """The services that hold a table's definition."""
-        return Clients(self.aws.dynamodb, self.aws.autoscaling)
+        return self.aws.of_settings
 
     @cached_property
     def desired(self) -> TableSpec:

@@ -22,6 +22,7 @@ from ddb_shared.dynamodb.sigv4 import Credentials
 from ddb_shared.errors import CREDENTIAL_CODES, EXPIRED_CODES, map_errors, note_side
 from ddb_shared.permissions import Side
 from ddb_shared.retry import retry_broken_responses
+from ddb_shared.table.settings import Clients
 
 _LOG: Final = logging.getLogger(__name__)
 # Set explicitly: the SDK's default changed from 10 attempts to 4 between releases. S3 returns SlowDown for minutes while it
@@ -216,6 +217,16 @@ class Aws:
             client = self.s3_session.boto.client("s3", endpoint_url=local, config=_config(s3=style, **config))
         _add_to_calls(client, self.options)
         return client
+
+    @property
+    def of_settings(self) -> Clients:
+        """The services that hold the settings of tables."""
+        return Clients(self.dynamodb, self.autoscaling, lambda: self.account)
+
+    @cached_property
+    def account(self) -> str:
+        """The caller's account; see `account_of`."""
+        return account_of(self.options)
 
     @cached_property
     def region(self) -> str:

@@ -32,10 +32,18 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """The two services that hold the settings of tables."""
+    """The two services that hold the settings of tables; `account` is the caller's, empty if unknown.
+
+    Application Auto Scaling takes no ARNs: it knows the caller's own tables alone, by name.
+    """
 
     dynamodb: Any
     autoscaling: Any
+    account: Callable[[], str] = str
+
+    def may_scale(self, table: Table) -> bool:
+        """Whether autoscaling is asked about this very table, not about the caller's own one of the same name."""
+        return not table.address.startswith("arn:") or table.account == self.account()
 
 
 def read_settings(clients: Clients, table: Table) -> dict[str, Setting]:
@@ -51,6 +59,8 @@ def unknown_settings(settings: Mapping[str, Setting]) -> dict[str, str]:
 
 def read_setting(clients: Clients, table: Table, name: str) -> Setting:
     """A setting, known or not. It is also unknown if a private network has no access to the autoscaling service."""
+    if name in AUTOSCALING and not clients.may_scale(table):
+        return Setting(unknown="autoscaling is set in the table's own account")
     with map_errors(f"read the settings of table {table.name}"):
         try:
             return Setting(plain(READS[name](clients, table)))
@@ -143,6 +153,7 @@ def _scaling(operation: str, member: str) -> Read:
     return read
 
 
+AUTOSCALING: Final = frozenset({"scalable_targets", "scaling_policies", "scheduled_actions"})
 READS: Final[Mapping[str, Read]] = {
     "time_to_live": _time_to_live,
     "point_in_time_recovery": _backups,

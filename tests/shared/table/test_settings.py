@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -11,7 +12,15 @@ from botocore.stub import Stubber
 
 from ddb_shared.errors import AccessError
 from ddb_shared.table.description import Table, describe, from_description
-from ddb_shared.table.settings import READS, Clients, Setting, read_setting, read_settings, unknown_settings
+from ddb_shared.table.settings import (
+    AUTOSCALING,
+    READS,
+    Clients,
+    Setting,
+    read_setting,
+    read_settings,
+    unknown_settings,
+)
 from support.accounts import Accounts
 from support.environment import SOURCE
 from support.services import Endpoint
@@ -115,6 +124,28 @@ def test_bad_credentials_end_the_run() -> None:
 
     with stub, pytest.raises(AccessError):
         read_setting(Clients(client, None), TABLE, "time_to_live")
+
+
+@pytest.mark.parametrize("account", ["222222222222", ""])
+def test_autoscaling_is_not_read_of_the_callers_own_table_in_place_of_anothers(account: str) -> None:
+    """It takes names alone: of an ARN of another account, or where the caller's is unknown, nothing is asked."""
+    another = replace(TABLE, address=TABLE.arn)
+    client, stub = stubbed("application-autoscaling")
+    clients = Clients(None, client, lambda: account)
+    with stub:  # which fails on any call
+        settings = {name: read_setting(clients, another, name) for name in AUTOSCALING}
+    assert {Setting(unknown="autoscaling is set in the table's own account")} == set(settings.values())
+    assert AUTOSCALING < READS.keys()
+
+
+def test_autoscaling_is_read_for_the_caller_s_table_by_its_arn() -> None:
+    """In the caller's own account an ARN is another way to write the name."""
+    own = replace(TABLE, address=TABLE.arn)
+    client, stub = stubbed("application-autoscaling")
+    stub.add_response("describe_scalable_targets", {"ScalableTargets": []})
+    with stub:
+        found = read_setting(Clients(None, client, lambda: TABLE.account), own, "scalable_targets")
+    assert found == Setting([])
 
 
 def test_autoscaling_is_read_for_the_table_and_its_indexes() -> None:
