@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from ddb_shared.runtime.events import announce, record
 from ddb_shared.runtime.progress import LOG_SECONDS, Progress, ProgressEvent
+from ddb_shared.text import printable
 
 JSON_SECONDS: Final = 1.0
 # Beside a bar, the log file has a line this often.
@@ -118,11 +119,12 @@ class Bar:
 
         line = Text()
         for part in progress.parts():
-            if line.cell_len and line.cell_len + len(_BETWEEN) + len(part.text) > self._console.width:
+            text = printable(part.text)  # notes of services and of other users are among them
+            if line.cell_len and line.cell_len + len(_BETWEEN) + len(text) > self._console.width:
                 yield line
                 line = Text()
             line.append(_BETWEEN if line.cell_len else "", style="dim")
-            line.append(part.text, style=_STYLES[part.kind])
+            line.append(text, style=_STYLES[part.kind])
         yield line
 
 

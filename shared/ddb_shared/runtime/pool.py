@@ -229,6 +229,8 @@ class Pool:
         self._pass_on_rate()
         if self._context.stop.requested() and self._stopped_at is None:
             self._stop_workers()
+        if self._context.stop.status:  # at the end: it replaces what workers say of themselves
+            self._context.on_event(ProgressEvent(status=self._context.stop.status))
         self._answer_takes()
         self._relieve()
         self._announce_workers(self._busy_workers())

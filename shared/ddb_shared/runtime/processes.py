@@ -14,9 +14,10 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ MALLOC_ARENAS: Final = "1"
 _SPAWN: Final = mp.get_context("spawn")
 # How long to wait for a worker whose pipe is closed, which makes it exit.
 _JOIN_SECONDS: Final = 5.0
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+_CAN_BLOCK: Final = sys.platform != "win32"
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ class _Process:
         self.connection, theirs = _SPAWN.Pipe()
         self._validity: Validity | None = None
         self._process = _SPAWN.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
+        with _signals_blocked():
+            self._process.start()
         theirs.close()  # otherwise the pipe would outlast the process
 
     def send(self, message: object) -> None:
@@ -138,10 +142,26 @@ class _Process:
         return bool(poll.poll(0))
 
 
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """A process that starts here inherits the block: until it ignores signals, a Ctrl-C would end it with a traceback."""
+    if not _CAN_BLOCK:
+        yield
+        return
+    resource_tracker.ensure_running()  # its own start would end the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: Connection[Any, Any]) -> None:
     """A worker process; the parent handles signals."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if _CAN_BLOCK:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)  # those that came meanwhile are ignored
     sending = threading.Lock()
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
 

@@ -209,6 +209,8 @@ class _LocalChannel:
         self.context.on_event(event)
 
     def stopping(self) -> bool:
+        if self.context.stop.status:
+            self.context.on_event(ProgressEvent(status=self.context.stop.status))
         return self.context.stop.requested()
 
     def workers(self) -> int:

@@ -13,6 +13,8 @@ from typing import Final
 from ddb_shared.errors import Interrupted
 
 _STDERR: Final = 2
+# A bar hides the cursor, and nothing else brings it back where the process ends at once.
+_SHOW_CURSOR: Final = "\x1b[?25h"
 
 
 class Stop:
@@ -53,6 +55,11 @@ class Stop:
         self._remedy = remedy
         self._saved = "; confirmed work is saved" if saved else ""
 
+    @property
+    def status(self) -> str:
+        """What the display says after a signal: a bar writes over every other line."""
+        return "stopping; Ctrl-C again stops at once" if self.signal_number is not None else ""
+
     def check(self) -> None:
         """Raises Interrupted if a signal has arrived."""
         if self.signal_number is not None:
@@ -71,7 +78,8 @@ def stop_on_signals() -> Iterator[Stop]:
 
     def handle(number: int, _: FrameType | None) -> None:
         if stop.signal_number is not None and number == signal.SIGINT:
-            _write_stderr(f"\nError: {stop.interruption(number)}\n")
+            shown = _SHOW_CURSOR if os.isatty(_STDERR) else ""
+            _write_stderr(f"{shown}\nError: {stop.interruption(number)}\n")
             os._exit(128 + number)  # the workers notice that their parent is gone, and exit
         if stop.signal_number is None:
             _write_stderr("\nStopping: finishing requests in flight. Press Ctrl-C again to stop at once.\n")

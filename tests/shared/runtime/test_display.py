@@ -47,6 +47,20 @@ def test_the_last_line_comes_also_after_an_error(capsys: pytest.CaptureFixture[s
     assert "2 of 3 items" in capsys.readouterr().err
 
 
+def test_a_bar_shows_no_control_characters_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who set a rate is told by a file in the bucket, and the reasons of a throttle by the service."""
+    progress = Progress("import", 10)
+    progress.add(ProgressEvent(reasons=(("Hot\x1b[2JKey", 1),)))
+    progress.obey(500.0, paused=False, told="12:00:00Z by \x1b[2Jalice")
+    console = rich.console.Console(width=200, file=io.StringIO(), force_terminal=True)
+    bar = Bar(progress)
+    console.print(bar._picture(progress))
+    bar.close(progress)
+    shown: str = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[2J" not in shown + capsys.readouterr().err
+    assert "by \\u001b[2Jalice" in shown
+
+
 @pytest.mark.parametrize("width", [40, 80, 100, 200])
 def test_a_bar_is_readable_at_every_width(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -15,6 +15,7 @@ import pytest
 
 from ddb_shared.dynamodb.rate import RateSetting
 from ddb_shared.errors import Interrupted, ServiceError, TableError
+from ddb_shared.runtime import processes
 from ddb_shared.runtime.lease import HeldLease, Validity
 from ddb_shared.runtime.processes import Processes
 from ddb_shared.runtime.progress import ProgressEvent
@@ -146,6 +147,34 @@ def test_a_worker_that_ignores_the_stop_is_ended(tmp_path: Path, monkeypatch: py
     with said_when(stop, tmp_path / "pid", signal.SIGTERM):
         assert Processes(1).run(tasks.hang, jobs(1, tmp_path), nothing, stop) == []
     assert not _lives(int((tmp_path / "pid").read_text()))
+
+
+def test_signals_while_workers_start_reach_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C on a terminal goes to all processes: before a worker ignores it, it is held back, with no traceback."""
+    begin = processes._Process.__init__
+
+    def begin_and_interrupt(self: processes._Process) -> None:
+        begin(self)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(self._process.pid or 0, number)
+
+    monkeypatch.setattr(processes._Process, "__init__", begin_and_interrupt)
+    results = Processes(2).run(tasks.square, jobs(3, tmp_path), nothing, Stop())
+    assert [(0, 0), (1, 1), (2, 4)] == results
+    assert "Traceback" not in capfd.readouterr().err
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
+
+
+@pytest.mark.parametrize("runner", [Serial(), Processes(1)])
+def test_the_progress_says_that_the_run_is_stopping(runner: Runner, tmp_path: Path) -> None:
+    """For as long as that takes: the line of the signal is one that a bar writes over."""
+    events, stop = list[ProgressEvent](), Stop()
+    with said_when(stop, tmp_path / "running-0", signal.SIGINT):
+        assert ["stopped"] == runner.run(tasks.until_stopped, jobs(1, tmp_path), events.append, stop)
+    told = [event.status for event in events if event.status]
+    assert {"stopping; Ctrl-C again stops at once"} == set(told)
 
 
 def test_the_work_of_a_killed_worker_is_done_again(tmp_path: Path) -> None:
