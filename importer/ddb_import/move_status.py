@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
 
-from ddb_import.move_tables import Pair, SelectedMove, require_export
+from ddb_import.move_tables import NotExportedError, Pair, SelectedMove, require_export
 from ddb_import.status import COMPLETE, INTERRUPTED, NOT_STARTED, RUNNING, ImportStatus, import_status
 from ddb_shared.aws.clients import Aws
 from ddb_shared.errors import TransferError
@@ -39,7 +40,7 @@ class MoveStatus(msgspec.Struct, frozen=True, kw_only=True):
     tables: list[MovedStatus]
 
     def text(self, command: str) -> str:
-        """One table of all tables for people, and what to run next: the command, unless the running one is known."""
+        """One table of all tables for people, and what to run next: the command, unless that of the whole move is known."""
         done = sum(one.status == COMPLETE for one in self.tables)
         lines = [
             columns_text(_HEAD, [_row(one) for one in self.tables]),
@@ -48,8 +49,14 @@ class MoveStatus(msgspec.Struct, frozen=True, kw_only=True):
         lines += [f"{one.table}: {one.problem}" for one in self.tables if one.problem]
         if self.status in {INTERRUPTED, NOT_STARTED}:
             known = [one.import_.command for one in self.tables if one.status == INTERRUPTED and one.import_]
-            lines.append(f"next: {next(filter(None, known), command)}")
+            whole = (one for one in known if one and self._is_of_all_tables(one))
+            lines.append(f"next: {next(whole, command)}")
         return "\n".join(lines)
+
+    def _is_of_all_tables(self, command: str) -> bool:
+        """Whether it imports the move: a table may have been imported alone meanwhile, or with others."""
+        words = shlex.split(command)
+        return self.move in words and "--only" not in words
 
 
 def move_status(aws: Aws, selected: SelectedMove, state: str | None) -> MoveStatus:
@@ -60,13 +67,13 @@ def move_status(aws: Aws, selected: SelectedMove, state: str | None) -> MoveStat
 
 
 def _status_of(aws: Aws, selected: SelectedMove, pair: Pair, state: str | None) -> MovedStatus:
-    status, found, problem = NOT_EXPORTED, None, None
+    status, found, problem = UNKNOWN, None, None
     try:
         require_export(aws, selected, pair)
-        status = UNKNOWN
         found = import_status(aws, pair.export, pair.target, state)
         status = found.status
     except TransferError as error:
+        status = NOT_EXPORTED if isinstance(error, NotExportedError) else UNKNOWN
         problem = str(error)
     return MovedStatus(
         source=pair.source,
@@ -94,7 +101,7 @@ def _row(one: MovedStatus) -> Sequence[str]:
     counts = (found.items_done, found.items_total, found.items_rejected) if found else (None,) * 3
     return (
         one.status,
-        one.table,
+        found.table if found else one.table,  # the ARN once it is known
         one.source,
         *("-" if count is None else f"{count:,}" for count in counts),
     )

@@ -27,6 +27,10 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _PATTERN: Final = re.compile(r"[A-Za-z0-9_.*-]{1,255}")
 
 
+class NotExportedError(ExportError):
+    """The export of a table is not complete yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rename:
     """One table's new name, or that of many: what `*` stands for in `source` stands for `*` in `target` as well."""
@@ -203,11 +207,11 @@ def refuse_sources(aws: Aws, selected: SelectedMove) -> None:
 
 
 def require_export(aws: Aws, selected: SelectedMove, pair: Pair) -> Manifest:
-    """The header of the table's export; raises ExportError if it is not complete, or is of another table."""
+    """The header of the table's export; raises NotExportedError if it is not complete, and ExportError if it is of another table."""
     folder = S3Storage(aws.s3, *parse_bucket_url(pair.export))
     header = manifests.read_header(folder)
     if header is None:
-        raise ExportError(
+        raise NotExportedError(
             f"The export of {pair.source} is not complete: {pair.export} has no manifest.json yet.",
             f"Wait for it, or finish the move with: ddb-export --resume {selected.url}",
         )
