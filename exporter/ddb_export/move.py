@@ -34,10 +34,13 @@ from ddb_shared.format import manifest as manifests
 from ddb_shared.format import moves
 from ddb_shared.format.moves import FORMAT, Move, MovedTable, MoveFormat
 from ddb_shared.runtime.events import announce
+from ddb_shared.runtime.lease import hold
 from ddb_shared.runtime.stop import Stop
+from ddb_shared.storage.base import Storage
 from ddb_shared.storage.bucket import parse_bucket_url
+from ddb_shared.storage.location import open_storage
 from ddb_shared.storage.s3 import S3Storage
-from ddb_shared.table.description import Table, describe
+from ddb_shared.table.description import Table, describe, find
 from ddb_shared.text import columns_text, duration_text, size_text
 from ddb_shared.times import now_text
 
@@ -101,10 +104,8 @@ def find_tables(aws: Aws, given: Sequence[str]) -> list[Table]:
             "Check the pattern (upper and lower case differ), the account (--profile, --role-arn) and --region.",
         )
     addresses = dict.fromkeys(name for word in given for name in sorted(matched.get(word, [word])))
-    with ThreadPoolExecutor(_READERS) as pool:
-        described = list(pool.map(lambda address: describe(aws.dynamodb, address), addresses))
-    by_arn: dict[str, Table] = {}
-    for table in described:  # one that is named and matches as well is exported once
+    by_arn: dict[str, Table] = {}  # one that is named and matches as well is exported once
+    for table in _describe_all(aws, list(addresses)):
         by_arn.setdefault(table.arn, table)
     names = Counter(table.name for table in by_arn.values())
     twice = [arn for arn, table in by_arn.items() if names[table.name] > 1]
@@ -114,6 +115,22 @@ def find_tables(aws: Aws, given: Sequence[str]) -> list[Table]:
             "A move knows its tables by their names: export one of them by a command of its own.",
         )
     return list(by_arn.values())
+
+
+def _describe_all(aws: Aws, addresses: Sequence[str]) -> list[Table]:
+    """Raises TableError with all that do not exist."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = dict(
+            zip(addresses, pool.map(lambda address: find(aws.dynamodb, address), addresses), strict=True)
+        )
+    absent = [address for address, table in found.items() if table is None]
+    if absent:
+        what = "These tables do not exist" if len(absent) > 1 else "This table does not exist"
+        raise TableError(
+            f"{what} in {aws.region} in this account: {', '.join(absent)}. Nothing was exported.",
+            "Check the names, the account (--profile, --role-arn) and --region.",
+        )
+    return [table for table in found.values() if table is not None]
 
 
 def _list_tables(aws: Aws) -> list[str]:
@@ -136,19 +153,29 @@ def run_move(options: MoveOptions, aws: Aws, stop: Stop) -> tuple[MoveResult, st
     resume = options.common.invocation.line("--resume", url, without=_REPLACED_BY_RESUME)
     stop.explain(f"Finish the move with:\n  {resume}", saved=True)
 
-    def export(index: int, part: Stop) -> ExportResult:
-        moved = move.exports[index]
-        result = run_export(_options_of(options, aws, root, move, moved), aws, part)
-        announce(
-            f"Exported {result.items:,} items of {moved.table} in {duration_text(result.seconds)}.",
-            event="result",
-        )
-        return result
+    activity = f"The move {url} is already being exported"
+    with hold(_lease_folder(options, aws, root, move), Stop(), activity=activity) as lease:
 
-    outcomes = run_each([one.table for one in move.exports], export, stop)
+        def export(index: int, part: Stop) -> ExportResult:
+            lease.check()  # its loss interrupts no export, which has a lease of its own
+            moved = move.exports[index]
+            result = run_export(_options_of(options, aws, root, move, moved), aws, part)
+            announce(
+                f"Exported {result.items:,} items of {moved.table} in {duration_text(result.seconds)}.",
+                event="result",
+            )
+            return result
+
+        outcomes = run_each([one.table for one in move.exports], export, stop)
     exports = [_moved(*pair) for pair in zip(move.exports, outcomes, strict=True)]
     failed = any(one.status != COMPLETE for one in exports)
     return MoveResult(status=INCOMPLETE if failed else COMPLETE, move=url, exports=exports), resume
+
+
+def _lease_folder(options: MoveOptions, aws: Aws, root: S3Storage, move: Move) -> Storage:
+    """Where a run of the move keeps others out, as the storage of its lease."""
+    _, aws = with_acl(options, aws)
+    return open_storage(aws.lease_s3, moves.own_folder_of(root, move.move_id).url)
 
 
 def _start(options: NewMove, aws: Aws) -> tuple[S3Storage, Move, str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from ddb_export.capture.stream import check_stream
-from ddb_export.options import ExportOptions, NewExport, NewMove, ResumedExport
+from ddb_export.options import ExportOptions, NewExport, NewMove, ResumedExport, ResumedMove
 from ddb_shared.aws.clients import Aws, connect
 from ddb_shared.command.preflight import (
     Checks,
@@ -58,7 +58,7 @@ def _check_ownership(aws: Aws, bucket: str) -> str:
     return Unchecked(str(ownership)) if ownership.unknown else str(ownership)
 
 
-Options = TypeVar("Options", NewExport, ResumedExport, NewMove)
+Options = TypeVar("Options", bound=NewExport | ResumedExport | NewMove | ResumedMove)
 
 
 def with_acl(options: Options, aws: Aws) -> tuple[Options, Aws]:

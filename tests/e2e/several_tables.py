@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ddb_shared.format.manifest import is_move
 from e2e.conftest import Mover
 from support import commands
 from support.accounts import Accounts
@@ -46,6 +47,10 @@ class Lab:
         found = json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
         assert isinstance(found, dict)
         return found
+
+    def moves(self) -> list[str]:
+        """The locations of the moves that were begun."""
+        return [f"s3://{self.bucket}/{key}" for key in self.objects() if is_move(f"s3://{self.bucket}/{key}")]
 
     def objects(self) -> list[str]:
         """The keys of all objects of the bucket."""

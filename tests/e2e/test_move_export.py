@@ -49,7 +49,7 @@ def test_the_location_of_a_move_is_all_that_is_on_stdout(lab: Lab) -> None:
 def test_a_table_that_fails_does_not_stop_the_others(lab: Lab) -> None:
     """The exit code tells, the table names it, and a resume exports what is missing."""
     lab.export(lab.pattern)
-    (move,) = [f"s3://{lab.bucket}/{key}" for key in lab.objects() if "/moves/" in key]
+    (move,) = lab.moves()
     record = lab.record(move)
     second = record["exports"][1]
     forget(lab, second["export"])
@@ -108,7 +108,14 @@ def test_an_export_that_lacks_only_the_record_of_its_start_is_not_started_over(l
 def test_nothing_is_exported_unless_every_table_can_be(lab: Lab) -> None:
     """A table that does not exist, a pattern without a match, and a rate that does not apply end it before the first write."""
     for words, message in (
-        ((lab.pattern, "no-such-table"), "no-such-table does not exist"),
+        (
+            (lab.pattern, "no-such-table"),
+            "This table does not exist in eu-west-1 in this account: no-such-table.",
+        ),
+        (
+            ("no-such-table", lab.pattern, "nor-this"),
+            "These tables do not exist in eu-west-1 in this account: no-such-table, nor-this. Nothing was exported.",
+        ),
         ((lab.pattern, "no-such-*", "nor-*"), "No table matches 'no-such-*', 'nor-*' among the"),
         ((lab.pattern, "--max-rcu", "50%"), f"  {lab.tables[2]}: "),
     ):
@@ -127,9 +134,28 @@ def test_a_killed_export_of_several_tables_is_resumed(lab: Lab) -> None:
                 break
         assert running.poll() is None
         running.kill()
-    (moved,) = [key for key in lab.objects() if "/moves/" in key]
-    result = lab.mover.export("--resume", f"s3://{lab.bucket}/{moved}").json()
+    (move,) = lab.moves()
+    result = lab.mover.export("--resume", move).json()
     assert [ITEMS, 3_000, ITEMS] == [one["items"] for one in result["exports"]]
+
+
+def test_a_move_is_not_exported_twice_at_a_time(lab: Lab) -> None:
+    """A second resume is refused while one runs, says who runs it, and changes nothing."""
+    fill(lab.source, lab.tables[0], items_of(SIMPLE_KEY, 3_000))
+    slow = ("--segments", 8, "--max-rcu", 3)
+    with commands.start("ddb-export", lab.pattern, lab.place, *slow, endpoint=lab.aws) as running:
+        while running.poll() is None and not any(key.endswith("/_started") for key in lab.objects()):
+            pass
+        (move,) = lab.moves()
+        second = lab.mover.export("--resume", move, check=False)
+        assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        running.communicate()
+    assert (1, True) == (second.exit_code, "is already being exported by" in second.json()["error"])
+    assert sum(key.endswith("/_started") for key in lab.objects()) == 1
+    assert [move] == [one["move"] for one in lab.mover.export("--list", lab.place).json()["moves"]]
+    done = lab.mover.export("--resume", move).json()
+    assert [3_000, ITEMS, ITEMS] == [one["items"] for one in done["exports"]]
 
 
 def test_ctrl_c_ends_the_move_with_its_own_resume_command(lab: Lab) -> None:
@@ -141,10 +167,8 @@ def test_ctrl_c_ends_the_move_with_its_own_resume_command(lab: Lab) -> None:
             pass
         running.send_signal(signal.SIGINT)
         _, told = running.communicate()
-    (moved,) = [key for key in lab.objects() if "/moves/" in key]
-    assert (130, True) == (running.returncode, f"--resume s3://{lab.bucket}/{moved} --max-rcu 3" in told), (
-        told
-    )
+    (move,) = lab.moves()
+    assert (130, True) == (running.returncode, f"--resume {move} --max-rcu 3" in told), told
     assert sum(key.endswith("/_started") for key in lab.objects()) == 1
 
 

@@ -87,8 +87,7 @@ def test_forty_tables(aws: Endpoint, bucket: str, accounts: Accounts, unique_nam
     with commands.start("ddb-export", lab.pattern, lab.place, endpoint=aws) as running:
         at = chance.randrange(2, 10)
         assert kill_at_random(running, lambda: count("/_started") >= at)
-    (name,) = [key for key in lab.objects() if "/moves/" in key]
-    move = f"s3://{bucket}/{name}"
+    (move,) = lab.moves()
     for _ in range(KILLS):
         at = count("/_started") + chance.randrange(1, 6)
         with commands.start("ddb-export", "--resume", move, endpoint=aws) as running:

@@ -64,6 +64,11 @@ def name_of(move_id: str) -> str:
     return f"{MOVES}{move_id}.json"
 
 
+def own_folder_of(root: S3Storage, move_id: str) -> S3Storage:
+    """The folder of what belongs to the move alone: the lease under which it is exported."""
+    return root.below(f"{MOVES}{move_id}/")
+
+
 def root_of(s3: Any, url: str) -> S3Storage:
     """The folder below which a move and its exports are stored; raises UsageError where the URL is not a move's."""
     if not manifests.is_move(url):
