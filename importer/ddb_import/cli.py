@@ -273,6 +273,11 @@ def command(
     if is_move and status:
         _look_at_move(common, exports[0], selection, state)
         return
+    if is_move and controlled:
+        raise UsageError(
+            f"{exports[0]} is a move of several tables, and --control changes the rate of one import.",
+            "Give the export that is being imported, which `ddb-import MOVE --status --json` names: ddb-import EXPORT TABLE --control.",
+        )
     if status or controlled:
         _look(common, _only(exports), table, state, change if controlled else None)
         return

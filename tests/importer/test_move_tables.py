@@ -48,6 +48,7 @@ def test_what_is_not_a_rename(value: str, capsys: pytest.CaptureFixture[str]) ->
         ((MOVE, "--restart", "--from-rejects"), "--restart, --from-rejects do not apply to several tables"),
         ((MOVE, "--create-table", "--engine", "import-table"), "--engine import-table does not apply"),
         ((MOVE, "--create-table", "--key", "pk:S"), "--key or --definition does not apply"),
+        ((MOVE, "--control", "--pause"), "--control changes the rate of one import"),
         ((MOVE, "--report", "x.html"), "--report does not apply to several tables"),
     ],
 )
