@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -32,7 +33,7 @@ from ddb_shared.format import manifest as manifests
 from ddb_shared.format.manifest import Manifest
 from ddb_shared.runtime.display import display
 from ddb_shared.runtime.events import announce, warn
-from ddb_shared.runtime.lease import HeldLease, hold
+from ddb_shared.runtime.lease import HeldLease, LeaseLostError, hold
 from ddb_shared.runtime.progress import Progress
 from ddb_shared.runtime.runner import RunContext
 from ddb_shared.runtime.stop import Stop
@@ -65,7 +66,8 @@ def run_export(
         remedy = f"Within 24 hours, before the stream forgets what was not captured:\n  {resume_command(export, options)}"
     stop.explain(remedy, saved=True)
     renewals = open_storage(aws.lease_s3, export.storage.url)
-    with hold(renewals, stop, activity=f"The export {export.storage.url} is already being written") as lease:
+    activity = f"The export {export.storage.url} is already being written"
+    with _resumed_after_loss(remedy), hold(renewals, stop, activity=activity) as lease:
         aws = aws.under(lease.guard)
         export = replace(export, storage=S3Storage(aws.s3, export.storage.bucket, export.storage.prefix))
         if isinstance(options, ResumedExport) and complete is None:
@@ -87,6 +89,16 @@ def run_export(
             error.add_remedy(remedy)
             raise
     return _result(export.storage, complete, throttled, time.monotonic() - started_at)
+
+
+@contextmanager
+def _resumed_after_loss(remedy: str) -> Iterator[None]:
+    """Where the lease is lost, the same command would begin a new export."""
+    try:
+        yield
+    except LeaseLostError as error:
+        error.reword(error.message, f"Another run may have taken over: look at the file first.\n{remedy}")
+        raise
 
 
 def _result(

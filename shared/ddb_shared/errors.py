@@ -18,6 +18,7 @@ smart_open, pyarrow and the operating system; anything else is a bug in this pac
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Final
@@ -203,9 +204,29 @@ def map_error(error: BaseException, action: str) -> TransferError | None:
     for family, build in _FAMILIES:
         if isinstance(error, family):
             return build(f"Could not {action}: ", error)
+    if isinstance(error, ValueError) and str(error).startswith(_INVALID_ENDPOINT):
+        return _endpoint_error(str(error).removeprefix(_INVALID_ENDPOINT))
     if isinstance(error, OSError) or _is_library_error(error):
         return ServiceError(f"Could not {action}: {error}")
     return None
+
+
+# botocore's error is no class of its own; the options of the command line are checked before.
+_INVALID_ENDPOINT: Final = "Invalid endpoint: "
+
+
+def _endpoint_error(url: str) -> UsageError:
+    variables = [
+        name
+        for name, value in os.environ.items()
+        if name.startswith("AWS_ENDPOINT_URL") and value.strip() == url
+    ]
+    place = (
+        " and ".join(variables) or "endpoint_url in the AWS config file (of the profile, or of its services)"
+    )
+    return UsageError(
+        f"{url!r} is not a valid endpoint URL; expected http(s)://HOST[:PORT].", f"Correct or remove {place}."
+    )
 
 
 def denied_remedy_of(error: boto.ClientError) -> str:
@@ -225,7 +246,7 @@ _CREDENTIALS_REMEDY: Final = (
 )
 _NETWORK_REMEDY: Final = "Check the network, --region and --endpoint-url, then run the same command again."
 _REFUSED_REMEDY: Final = "Retrying does not help: correct what the message names, then run the command again."
-_REPEAT_REMEDY: Final = "Run the same command again; confirmed work is not repeated."
+_REPEAT_REMEDY: Final = "A later attempt may succeed."
 _REGION_REMEDY: Final = "Give --region, or set AWS_REGION or a region in the profile."
 # How each family of library errors is mapped, most specific first; the first argument says what failed.
 _FAMILIES: Final[

@@ -356,6 +356,26 @@ def test_an_import_that_lost_its_lease_ends_and_leaves_the_state_to_its_successo
     assert not json.loads(lab.data(state + "plan.json"))["completed_at"]
 
 
+def test_an_export_that_lost_its_lease_says_how_to_resume_it(lab: Lab) -> None:
+    """The same command would begin a new one."""
+    process = lab.start("ddb-export", SOURCE, lab.source, f"s3://{lab.bucket}", *SLOW_EXPORT)
+    with process:
+        wait_until(lab.has_checkpoint)
+        (export,) = lab.exports()
+        key = f"{export.removeprefix(f's3://{lab.bucket}/')}lease.json"
+        os.killpg(process.pid, signal.SIGSTOP)
+        successor = json.loads(lab.data(key)) | {"nonce": "another", "host": "elsewhere"}
+        lab.s3.put_object(Bucket=lab.bucket, Key=key, Body=json.dumps(successor))
+        os.killpg(process.pid, signal.SIGCONT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"{key} was lost, and nothing is written without it" in errors
+    assert "run the same command again" not in errors
+    command = printed_command(errors)
+    assert (command[0], export in command) == ("ddb-export", True)
+    assert "--resume" in command
+
+
 @pytest.mark.soak
 def test_an_import_that_was_stopped_for_longer_than_its_lease_writes_nothing_more(lab: Lab) -> None:
     """Another import takes over after a minute and finishes; the first wakes up and does not replace what has changed since."""

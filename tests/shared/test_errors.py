@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions as boto
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ddb_shared import errors
+from ddb_shared.aws.clients import Aws, AwsOptions
 from ddb_shared.errors import (
     AccessError,
     BucketError,
@@ -232,9 +234,28 @@ def _rows() -> list[tuple[str, str]]:
     ],
 )
 def test_a_permanent_error_is_not_worth_repeating(code: str, status: int, repeat: bool) -> None:
-    """Only what a later request can change says to run the command again, from either client."""
+    """Only of what a later request can change it says so, from either client. How to go on is for each command to say."""
     response = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     for error in (RequestError(code, "no", status), boto.ClientError(response, "Scan")):
         mapped = map_error(error, "scan")
         assert mapped is not None
-        assert ("Run the same command again" in mapped.remedy) == repeat
+        assert (mapped.remedy == "A later attempt may succeed.") == repeat
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", None])
+def test_an_endpoint_that_is_not_a_url_is_a_usage_error(
+    variable: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It names the variable, or else the file, which it is in; botocore raises ValueError."""
+    config = tmp_path / "config"
+    config.write_text("[default]\nregion = eu-west-1\n" + ("" if variable else "endpoint_url = foo\n"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    if variable:
+        monkeypatch.setenv(variable, "foo")
+    with pytest.raises(UsageError, match="'foo' is not a valid endpoint URL") as caught:
+        _ = Aws(AwsOptions(region="eu-west-1")).dynamodb
+    assert (variable or "endpoint_url in the AWS config file") in caught.value.remedy
