@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import click
@@ -17,10 +18,12 @@ from ddb_shared.policy.documents import (
     BATCH_WRITE_ENGINE,
     BULK_ENGINE,
     IMPORT_TABLE_ENGINE,
+    Document,
     Names,
     documents,
 )
 from ddb_shared.policy.templates import cloudformation, terraform
+from ddb_shared.runtime.events import warn
 from ddb_shared.storage.bucket import require_bucket_name
 
 EPILOG = """\
@@ -37,6 +40,9 @@ _ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):role/[\w+=,.@/-]+")
 _ROLE_NAME: Final = re.compile(r"[\w+=,.@-]{1,64}")
 _KEY: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
 _INVALID_IN_PREFIX: Final = re.compile(r"[*?$#\x00-\x1f\x7f]")
+# All inline policies of a role together, without white space:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html#reference_iam-quotas-entity-length
+_MAX_INLINE_CHARACTERS: Final = 10_240
 _FORMATS: Final = {
     "json": lambda names: json.dumps(documents(names), indent=2),
     "cloudformation": cloudformation,
@@ -195,6 +201,18 @@ def command(
         engines=frozenset(engines),
     )
     click.echo(_FORMATS[output_format](names))
+    _warn_of_size(documents(names))
+
+
+def _warn_of_size(found: Mapping[str, Document | None]) -> None:
+    """Warns of policies that IAM refuses to put into a role."""
+    for name in ("source_policy", "destination_policy"):
+        characters = len(re.sub(r"\s", "", json.dumps(found[name])))
+        if characters > _MAX_INLINE_CHARACTERS:
+            warn(
+                f"{name} has {characters:,} characters, and IAM allows {_MAX_INLINE_CHARACTERS:,} for the inline policies of a role. "
+                "Give the tables by a pattern, such as --table 'prod*' --destination-table 'new*', or use a role for each part of them."
+            )
 
 
 def _key(option: str, key: str | None) -> str | None:

@@ -49,6 +49,19 @@ def test_roles_by_name_or_by_arn() -> None:
     assert "table/Copy" in json.dumps(found["destination_policy"])
 
 
+def test_policies_that_are_too_long_for_a_role_are_warned_of() -> None:
+    """A hundred tables by their names exceed IAM's quota, and a pattern does not; the documents are printed in any case."""
+    runner = click.testing.CliRunner()
+    names = [word for number in range(100) for word in ("--table", f"Orders-of-customer-{number:03d}")]
+    named = runner.invoke(command, [*OPTIONS, *names])
+    assert 0 == named.exit_code
+    assert "Orders-of-customer-099" in json.dumps(json.loads(named.stdout)["source_policy"])
+    assert "source_policy has" in named.stderr
+    assert "destination_policy has" in named.stderr
+    assert "--table 'prod*'" in named.stderr
+    assert "" == runner.invoke(command, [*OPTIONS, "--table", "Orders-of-customer-*"]).stderr
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
