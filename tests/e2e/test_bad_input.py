@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -230,17 +231,22 @@ def test_a_destination_table_that_does_not_exist(aws_mover: Mover, export: Damag
 
 
 def test_lines_that_are_no_items_are_rejected(
-    aws_mover: Mover, aws: Endpoint, accounts: Accounts, export: Damager, destination: str
+    aws_mover: Mover, aws: Endpoint, accounts: Accounts, export: Damager, destination: str, tmp_path: Path
 ) -> None:
-    """They are kept with shard, line and reason; the others are written; the exit code says so."""
+    """They are kept with shard, line and reason, on the screen and in the report; the others are written; the exit code says so."""
     shard = export.a_shard()
     lines = gzip.decompress(export.read(shard)).splitlines()
     forged = b'{"Item":{"pk":{"S":"x"},"sk":{"N":"1"}}},{"DeleteRequest":{"Key":{"pk":{"S":"x"}}}}'
     bad = [b"no json", b'{"NoItem":{}}', forged, b'{"Item":{"pk":{"S":"no sort key"}}}']
     _replace_shard(export, shard, [*lines, *bad])
 
-    result = aws_mover.load(location(export), destination, check=False)
+    page = tmp_path / "report.html"
+    result = aws_mover.load(location(export), destination, "--report", page, check=False)
     assert result.exit_code == 3, str(result)
+    assert "Rejected, by reason:\n       3  " in result.stderr
+    (stored,) = [name for name in export.names() if name.endswith(f".{destination}/report.html")]
+    assert export.read(stored) == page.read_bytes()
+    assert all(title in page.read_text() for title in ("Rejects by reason", "Cost at list price"))
     outcome = result.json()
     assert (outcome["status"], outcome["items_written"], outcome["items_rejected"]) == ("rejects", 100, 4)
     rejects = [json.loads(line) for line in export.read(_rejects_file(export)).splitlines()]

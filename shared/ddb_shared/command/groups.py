@@ -14,6 +14,8 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from ddb_shared.runtime.events import announce
+
 # Groups and options in the order of --help.
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Actions": (
@@ -101,12 +103,9 @@ class Command(click.Command):
             message = f"{error.message} It was read from {variable}."
             raise click.BadParameter(message, error.ctx, error.param) from error
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command, after telling which options come from its environment variables."""
-        used = [variable for name, variable in self._variables.items() if _is_used(ctx, name, variable)]
-        if used:
-            click.echo(f"Options from the environment: {', '.join(used)}.", err=True)
-        return super().invoke(ctx)
+    def variables_used(self, ctx: click.Context) -> list[str]:
+        """The environment variables that this run has options from."""
+        return [variable for name, variable in self._variables.items() if _is_used(ctx, name, variable)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes a section for each group."""
@@ -124,6 +123,15 @@ class Command(click.Command):
             "let data be replaced or deleted are read from the command line alone."
         )
         super().format_epilog(ctx, formatter)
+
+
+def announce_variables(ctx: click.Context) -> None:
+    """Tells which options come from environment variables. A command that has a log calls it once that is set up."""
+    used = ctx.command.variables_used(ctx) if isinstance(ctx.command, Command) else []
+    if used:
+        announce(
+            f"Options from the environment: {', '.join(used)}.", event="environment_options", variables=used
+        )
 
 
 def long_name(parameter: click.Parameter) -> str:

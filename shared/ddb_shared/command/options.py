@@ -13,6 +13,7 @@ import click
 
 from ddb_shared.aws.clients import AwsOptions, account_of
 from ddb_shared.command.bundle import Command, bundle
+from ddb_shared.command.groups import announce_variables
 from ddb_shared.command.invocation import Invocation
 from ddb_shared.command.log import JSON, TEXT, LogOptions, set_up_logging
 from ddb_shared.command.values import ACCOUNT, REGION, Endpoint
@@ -215,6 +216,7 @@ def _collect(
             stderr_as_json=style is Style.JSONL,
         )
     )
+    announce_variables(click.get_current_context())
     return Common(
         aws=AwsOptions(
             region=region,

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from ddb_shared.command.groups import Command
+from ddb_shared.command.groups import Command, announce_variables
 from ddb_shared.command.main import run
 from ddb_shared.command.values import ACCOUNT, REGION, TABLE_PATTERN
 from ddb_shared.errors import UsageError
@@ -174,6 +174,7 @@ def command(
     as_json: bool,  # noqa: ARG001 - `run` looks for --json
 ) -> None:
     """Print the policies that both accounts need, with only the actions that the commands use. Makes no call to AWS."""
+    announce_variables(click.get_current_context())
     require_bucket_name(bucket)
     if _INVALID_IN_PREFIX.search(prefix):
         raise UsageError(
