@@ -54,7 +54,7 @@ class ChangeLog:
         )
         log.write_new(self.storage, log.STREAM, stream)
 
-    def append(self, changes: Sequence[Change]) -> LogRecord:
+    def append(self, changes: Sequence[Change], *, begins: bool = False) -> LogRecord:
         """A data file with these changes, and its record; without changes, a record alone."""
         self.number += 1
         self.changes += len(changes)
@@ -73,6 +73,7 @@ class ChangeLog:
             written_at=WHEN,
             total_changes=self.changes,
             total_expired=self.expired,
+            begins=begins,
         )
         if changes:
             self.storage.write(log.CHANGES + record.file, data)

@@ -226,7 +226,7 @@ class _Gate:
         return blocked_at
 
     def _follow(self) -> None:
-        """Ensures that a capture runs: another run's, or from the moment that none does, our own."""
+        """Ensures that a capture runs: another run's, or from the moment that none does, our own, unless the log is closed."""
         self._stop.check()
         if self._lease is not None and self._capture is not None:
             self._capture.check()
@@ -238,6 +238,8 @@ class _Gate:
         renewals = open_storage(self._aws.lease_s3, self._storage.url)
         activity = f"The export {self._storage.url} is already being written"
         self._lease = self._stack.enter_context(leases.hold(renewals, self._stop, activity=activity))
+        if log.read_closed(self._storage) is not None:
+            return  # the run that held the lease until now has closed it; a capture would write after the end
         aws = self._aws.under(self._lease.guard)
         storage = S3Storage(aws.s3, self._storage.bucket, self._storage.prefix)
         announce("No run follows the table: reading its stream.")

@@ -15,7 +15,7 @@ from typing import Final
 
 from ddb_import.apply.book import Book, Snapshot
 from ddb_import.apply.keys import KeyReader
-from ddb_import.apply.log_reader import POLL_SECONDS, LogReader
+from ddb_import.apply.log_reader import POLL_SECONDS, LogReader, end_of
 from ddb_import.apply.order import Write
 from ddb_import.apply.standing_rejects import StandingRejects
 from ddb_import.apply.state import CHANGE_REJECTS, read_apply, read_change_rejects, write_apply
@@ -33,6 +33,7 @@ from ddb_shared.dynamodb.client import Client, open_client
 from ddb_shared.dynamodb.inflight import InFlightLimit
 from ddb_shared.dynamodb.rate import MAX_REQUESTS
 from ddb_shared.errors import TransferError
+from ddb_shared.format import changes as log
 from ddb_shared.runtime.lease import LeaseGuard
 from ddb_shared.runtime.loop import first_error, run_loop, shared_rate_limiter, stop_event, unless_stopped
 from ddb_shared.runtime.progress import ProgressEvent
@@ -83,9 +84,11 @@ async def _follow(task: FollowTask, channel: Channel) -> Loaded:
         state = await asyncio.to_thread(read_apply, storage, task.run)
         standing = await asyncio.to_thread(StandingRejects, key_of, [storage])
         book = Book(storage, state, standing, await asyncio.to_thread(read_change_rejects, storage))
+        export = S3Storage(aws.s3, task.bucket, task.prefix)
+        end = end_of(await asyncio.to_thread(log.read_closed, export))
         follower = _Follower(
             book,
-            LogReader(S3Storage(aws.s3, task.bucket, task.prefix), key_of, state.applied, task.poll_seconds),
+            LogReader(export, key_of, state.applied, task.poll_seconds, end=end),
             WriteRequests(client, task.table, [attribute.name for attribute in task.key]),
             _Saver(storage, standing, guard, book.snapshot()),
             client=client,

@@ -16,7 +16,7 @@ from ddb_shared.dynamodb.messages import delete_request, put_request
 from ddb_shared.errors import ExportError, ShardError
 from ddb_shared.format import changes as log
 from ddb_shared.format.change_lines import Change
-from ddb_shared.format.changes import LogRecord
+from ddb_shared.format.changes import Closed, LogRecord
 from ddb_shared.runtime.loop import unless_stopped
 from ddb_shared.storage.base import Storage
 
@@ -36,7 +36,10 @@ class LogPart:
 
 
 class LogReader:
-    """The records after `applied`. Memory: `read_ahead` files of requests, some 10 MB each."""
+    """The records after `applied`; of a closed log up to `end`, its last one. Memory: `read_ahead` files of requests, some 10 MB each.
+
+    Where the log is closed later, `end` is found then: records after it do not count.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class LogReader:
         poll_seconds: float,
         *,
         read_ahead: int = READ_AHEAD,
+        end: int | None = None,
     ) -> None:
         self._storage = storage
         self._key_of = key_of
@@ -54,6 +58,7 @@ class LogReader:
         self._read_ahead = read_ahead
         self._ahead: deque[asyncio.Task[LogPart | None]] = deque()
         self._width = 1
+        self._end = end
 
     async def read(self, stop: asyncio.Event) -> LogPart | None:
         """The next record, once it is written; None at the end of a closed log, or after a stop.
@@ -67,7 +72,8 @@ class LogReader:
                 self._width = min(2 * self._width, self._read_ahead)
                 return found
             self._width = 1
-            if stop.is_set() or await asyncio.to_thread(self._is_at_end):
+            is_over = stop.is_set() or self._is_after_end(self._next)
+            if is_over or await asyncio.to_thread(self._is_at_end):
                 break
             await unless_stopped(stop, asyncio.sleep(self._poll_seconds))
         self.close()
@@ -88,8 +94,18 @@ class LogReader:
         return found
 
     def _read(self, number: int) -> LogPart | None:
-        record = log.read_record(self._storage, number)
-        return None if record is None else self._part_of(record, log.read_changes(self._storage, record))
+        record = None if self._is_after_end(number) else log.read_record(self._storage, number)
+        # after the end of a log only a run that begins can write: it need not be asked for at each record
+        if record is None or (record.begins and self._is_closed_before(number)):
+            return None
+        return self._part_of(record, log.read_changes(self._storage, record))
+
+    def _is_after_end(self, number: int) -> bool:
+        return self._end is not None and number > self._end
+
+    def _is_closed_before(self, number: int) -> bool:
+        self._end = end_of(log.read_closed(self._storage))
+        return self._is_after_end(number)
 
     def _part_of(self, record: LogRecord, changes: Sequence[Change]) -> LogPart:
         part = Part(
@@ -121,6 +137,11 @@ class LogReader:
         if log.read_record(self._storage, self._next) is None:
             raise missing_record(self._storage, self._next)
         return False
+
+
+def end_of(closed: Closed | None) -> int | None:
+    """The last record that counts; None where the log is open, or cancelled, which reading it to its end tells."""
+    return None if closed is None or closed.cancelled else closed.last_number
 
 
 def missing_record(storage: Storage, number: int) -> ExportError:

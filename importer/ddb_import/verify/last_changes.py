@@ -117,7 +117,8 @@ def read_last_changes(task: ChangesTask, channel: Channel) -> LastChanges:
 
 async def _read(storage: Storage, task: ChangesTask, channel: Channel) -> LastChanges:
     found = LastChanges(task.part, task.parts, task.max_keys)
-    reader = LogReader(storage, KeyReader(task.key), 0, POLL_SECONDS, read_ahead=READ_AHEAD)
+    end = task.closed.last_number
+    reader = LogReader(storage, KeyReader(task.key), 0, POLL_SECONDS, read_ahead=READ_AHEAD, end=end)
     async with stop_event(channel) as stop:
         try:
             while (read := await reader.read(stop)) is not None:

@@ -26,7 +26,7 @@ from ddb_import.verify.reconcile import ReconciliationTable
 from ddb_import.verify.refine_pass import Refined, RefineTask, refine
 from ddb_import.verify.report import DifferenceKind, ItemDifference
 from ddb_import.verify.representation import Representation
-from ddb_import.verify.sample import Sampled, SampleTask, sample, subsample
+from ddb_import.verify.sample import Sampled, SampleTask, sample, subsamples
 from ddb_shared.dynamodb.rate import max_workers_at
 from ddb_shared.runtime.display import display
 from ddb_shared.runtime.events import announce
@@ -146,7 +146,8 @@ class Passes:
                 )
                 for part in self._split(input_)
             ]
-            for input_, share in (subsample(source, percent, rng) for source in self._sources())
+            for source in self._sources()
+            for input_, share in subsamples(source, percent, rng)
         )
         return self._run("verify a sample", None, sample, tasks, Sampled(limit))
 

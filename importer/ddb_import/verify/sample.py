@@ -1,7 +1,7 @@
 """A quick check: a sample of the items of the export, or of the source table, is read from the table by key.
 
 It reads randomly chosen shards or scan segments, at least MIN_PARTS, and selects items in them by the hash of their keys
-to make up the percentage. It finds missing and different items, and cannot find extra ones.
+to make up the percentage; the records of an export's changes are a choice of their own. It finds missing and different items, and cannot find extra ones.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from typing import Final, TypeVar
 from ddb_import.verify.confirm import BATCH_KEYS, Lookups, candidate_of, open_confirmer
 from ddb_import.verify.inputs import THREADS, Cost, ExportInput, Input, TableInput, read_inputs
 from ddb_import.verify.keys import KeyHasher
-from ddb_import.verify.overlay import LastImages
 from ddb_import.verify.records import Item
 from ddb_import.verify.report import DifferenceKind, ItemDifference
-from ddb_shared.format.manifest import Shard
 from ddb_shared.runtime.loop import run_loop
 from ddb_shared.runtime.runner import Channel
 from ddb_shared.table.description import KeyAttribute
@@ -79,15 +77,20 @@ class Sampled:
                 self.bytes += difference.size
 
 
-def subsample(input_: Input, percent: float, rng: random.Random) -> tuple[Input, float]:
-    """What to read of a side, and the share of its items to take."""
+def subsamples(input_: Input, percent: float, rng: random.Random) -> list[tuple[Input, float]]:
+    """What to read of a side, and the share of its items to take: of an export with changes the base and the changes apart.
+
+    There are thousands of records of changes, and few shards: chosen together, the sample would hold next to nothing of the base.
+    """
     if isinstance(input_, TableInput):
         segments, share = _choose(input_.segments, percent, rng)
-        return replace(input_, segments=segments), share
-    parts, share = _choose((*input_.shards, *input_.images), percent, rng)
-    shards = tuple(part for part in parts if isinstance(part, Shard))
-    images = tuple(part for part in parts if isinstance(part, LastImages))
-    return replace(input_, shards=shards, images=images), share
+        return [(replace(input_, segments=segments), share)]
+    shards, share = _choose(input_.shards, percent, rng)
+    found: list[tuple[Input, float]] = [(replace(input_, shards=shards, images=()), share)]
+    if input_.images:
+        images, share = _choose(input_.images, percent, rng)
+        found.append((replace(input_, shards=(), images=images), share))
+    return found
 
 
 def _choose(parts: Sequence[Part], percent: float, rng: random.Random) -> tuple[tuple[Part, ...], float]:

@@ -14,6 +14,7 @@ from ddb_export.capture.result import FinishResult
 from ddb_shared.aws.clients import Aws, AwsOptions
 from ddb_shared.errors import StateError
 from ddb_shared.format import changes as log
+from ddb_shared.format.changes import DISABLED
 from ddb_shared.format.manifest import new_export_id
 from ddb_shared.runtime import lease as leases
 from ddb_shared.runtime.lease import LeaseLostError
@@ -185,6 +186,24 @@ def test_writers_that_go_on_after_the_request_are_refused(
     request = log.read_finish(lab.storage)
     assert request is not None
     assert (0, None) == (request.changes, log.read_closed(lab.storage))
+
+
+def test_a_log_that_another_run_closes_meanwhile_gets_no_more_records(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is free since that run has ended: --finish takes it, and reports the end instead of capturing once more."""
+    read = leases.read
+    closed = log.Closed(closed_at="noon", last_number=0, proof=DISABLED, explains="It was.")
+
+    def read_late(storage: S3Storage) -> object:
+        if log.read_closed(lab.storage) is None:
+            log.write_new(lab.storage, log.CLOSED, closed)
+        return read(storage)
+
+    monkeypatch.setattr(leases, "read", read_late)
+    result = lab.finish()
+    assert ("noon", DISABLED) == (result.closed_at, result.proof)
+    assert log.latest(lab.storage) is None
 
 
 def test_a_gate_that_loses_its_lease_ends(lab_of_others: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

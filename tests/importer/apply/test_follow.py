@@ -121,7 +121,7 @@ class Lab:
     def __post_init__(self) -> None:
         self.log = ChangeLog(self.export)
 
-    async def follow(self, stop: asyncio.Event | None = None) -> None:
+    async def follow(self, stop: asyncio.Event | None = None, *, end: int | None = None) -> None:
         """One run, from what is stored on."""
         client: Any = self.table
         key_of, state = KeyReader(KEY), read_apply(self.state, 1)
@@ -129,7 +129,7 @@ class Lab:
         book = Book(self.state, state, standing, read_change_rejects(self.state))
         follower = _Follower(
             book,
-            LogReader(self.export, key_of, state.applied, 0.001),
+            LogReader(self.export, key_of, state.applied, 0.001, end=end),
             WriteRequests(client, "T", ["pk", "sk"]),
             _Saver(self.state, standing, LeaseGuard(lambda: None), book.snapshot()),
             client=client,
@@ -245,6 +245,20 @@ def test_records_without_changes_and_expired_items_are_counted() -> None:
     state = lab.run()
     assert (4, 3, 1) == (state.applied, state.changes_applied, state.expired)
     assert ["k2"] == [*lab.table.items]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_records_after_the_end_are_not_applied(is_told: bool) -> None:
+    """Of a capture that has begun after the log was closed, whether the run knew the end at its start or not."""
+    lab = Lab(Table(random.Random(1)))
+    lab.log.append([put(1, 1)])
+    end = lab.log.close().last_number
+    lab.log.append([], begins=True)
+    lab.log.append([delete(1), put(2, 1)])
+    asyncio.run(lab.follow(end=end if is_told else None))
+    state = read_apply(lab.state, 1)
+    assert (1, 1) == (state.applied, state.changes_applied)
+    assert ["k1"] == [*lab.table.items]
 
 
 def test_a_rejected_change_delays_no_other_key() -> None:

@@ -1,12 +1,15 @@
 """How a sample is chosen."""
 
 import random
+from array import array
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ddb_import.verify.inputs import ExportInput, TableInput
-from ddb_import.verify.sample import subsample
+from ddb_import.verify.overlay import LastImages
+from ddb_import.verify.sample import subsamples
 from ddb_shared.aws.clients import AwsOptions
 from ddb_shared.format.manifest import Shard
 
@@ -34,8 +37,21 @@ def test_a_sample_takes_its_share(
     make: Any, parts: int, percent: float, read: int, share: float | None
 ) -> None:
     """The parts that are read times the share of their items make up the percentage."""
-    input_, of_those = subsample(make(parts), percent, random.Random(1))
+    ((input_, of_those),) = subsamples(make(parts), percent, random.Random(1))
     taken = input_.shards if isinstance(input_, ExportInput) else input_.segments
     assert len(set(taken)) == len(taken) == read
     if share is not None:
         assert share == pytest.approx(of_those)
+
+
+def test_changes_do_not_crowd_out_the_base() -> None:
+    """However many records of changes there are: each shard that a sample of the base alone reads is read with changes as well."""
+    images = tuple(LastImages(number, array("I", [1])) for number in range(5_000))
+    (base, of_base), (changes, of_changes) = subsamples(
+        replace(export_side(16), images=images), 1, random.Random(1)
+    )
+    assert isinstance(base, ExportInput)
+    assert isinstance(changes, ExportInput)
+    assert (16, 0) == (len(set(base.shards)), len(base.images))
+    assert (0, 64) == (len(changes.shards), len({one.record for one in changes.images}))
+    assert (0.01, 50 / 64) == (pytest.approx(of_base), pytest.approx(of_changes))
