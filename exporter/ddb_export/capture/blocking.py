@@ -36,7 +36,8 @@ WRITES: Final = (
     "dynamodb:PartiQLUpdate",
     "dynamodb:PartiQLDelete",
 )
-# A policy can be read back within seconds, and holds by then.
+# A policy can be read back within seconds. It takes some time more until it is applied to all requests, and nobody says how long:
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_GetResourcePolicy.html
 _VISIBLE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 1.0
 _NO_POLICY: Final = "NO_POLICY"

@@ -167,6 +167,7 @@ class _Gate:
         self._is_disabled = False
         self._began = 0.0
         self._first: LogRecord | None = None
+        self._newest_at = 0
 
     def close(self, *, block_writes: bool) -> Closed:
         """Waits for silence, requests the end, and waits for it."""
@@ -180,7 +181,10 @@ class _Gate:
         )
         with self._stack:
             while True:
-                found = self._silence(blocked_at)
+                # our stream is disabled already: silence was proved then, and what still arrives was written before
+                found = (log.latest(self._storage) if self._is_disabled else None) or self._silence(
+                    blocked_at
+                )
                 if isinstance(found, Closed):
                     return found
                 self._request(blocked_at, table, found)
@@ -257,11 +261,12 @@ class _Gate:
     def _wait_for_silence(self) -> LogRecord | Closed:
         """Returns the last record once nothing has arrived for QUIET_SECONDS, and every shard was read again after that.
 
+        The silence begins with the first record that is written from now on: an older one may tell of a time before the block.
         Returns the end of the log where an earlier --finish has proved silence already, and the capture closes it meanwhile.
         """
         announce(f"Waiting until nothing arrives for {QUIET_SECONDS:.0f} s.")
         self._follow()
-        last = changed = log.latest(self._storage)
+        last, silent_since = log.latest(self._storage), None
         began = time.monotonic()
         self._began, self._first = self._began or began, self._first or last
         while True:
@@ -269,26 +274,27 @@ class _Gate:
             following = log.read_record(self._storage, last.number + 1 if last else 1)
             if following is not None:
                 last = following
-                if changed is None or following.changes or following.begins:
-                    changed = following
+                self._newest_at = following.last_at or self._newest_at
+                if silent_since is None or following.changes or following.begins:
+                    silent_since = following
                 elif (
                     following.is_heartbeat
-                    and _seconds_between(changed, following) >= QUIET_SECONDS - _ROUNDING_SECONDS
+                    and _seconds_between(silent_since, following) >= QUIET_SECONDS - _ROUNDING_SECONDS
                 ):
                     return following
                 continue
             closed = self._closed()
             if closed is not None:
                 return closed
-            self._refuse_noise(last, changed, time.monotonic())
+            self._refuse_noise(last, time.monotonic())
             self._refuse_hanging(time.monotonic() - began)
             time.sleep(_POLL_SECONDS)
 
-    def _refuse_noise(self, last: LogRecord | None, changed: LogRecord | None, now: float) -> None:
+    def _refuse_noise(self, last: LogRecord | None, now: float) -> None:
         first, seconds = self._first, now - self._began
         arrived = (last.total_changes if last else 0) - (first.total_changes if first else 0)
-        if arrived and changed is not None and seconds > REFUSE_SECONDS:
-            newest = dt.datetime.fromtimestamp(changed.last_at / 1e6, dt.UTC)
+        if arrived and seconds > REFUSE_SECONDS:
+            newest = dt.datetime.fromtimestamp(self._newest_at / 1e6, dt.UTC)
             raise StateError(
                 f"The table is still being written: {arrived:,} changes arrived within {seconds:.0f} s, the newest of "
                 f"{newest:%Y-%m-%d %H:%M:%S} UTC. The stream is untouched.",
@@ -343,6 +349,7 @@ class _Gate:
                 time.sleep(_POLL_SECONDS)
                 continue
             last = following
+            self._newest_at = last.last_at or self._newest_at
             if last.changes and not self._record.ours:
                 return None
 

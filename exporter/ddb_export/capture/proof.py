@@ -18,8 +18,10 @@ def explain(request: FinishRequest, newest_at: int, changes: int) -> str:
     )
     if request.proof == BLOCKED:
         covers = (
-            f"The table's resource policy has denied writes since {request.blocked_at}, then the stream was disabled and each of "
-            "its shards was read to the end: the captured changes are all that were made, and no later ones can have been."
+            f"The table's resource policy has denied writes since {request.blocked_at}; nothing arrived for five seconds after that, "
+            "then the stream was disabled and each of its shards was read to the end: the captured changes are all that were made "
+            "before, and later ones are denied. DynamoDB takes some time to apply a policy to all requests, and names no limit: a "
+            "write that it still let through after the stream was disabled is missing."
         )
     elif request.proof == DISABLED:
         covers = (

@@ -188,6 +188,54 @@ def test_writers_that_go_on_after_the_request_are_refused(
     assert (0, None) == (request.changes, log.read_closed(lab.storage))
 
 
+def test_what_arrives_after_the_stream_was_disabled_is_no_noise(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier --finish has proved silence and disabled the stream: what it still holds is read, not refused as a writer's."""
+    lab.finish_killed(monkeypatch, "_request")
+    lab.put("late")
+    log.write_new(lab.storage, log.FINISH, log.FinishRequest(requested_at="noon", by="ops", proof=DISABLED))
+    record = log.read_stream(lab.storage)
+    assert record is not None
+    stream.disable(lab.aws, lab.name, record, Stop())
+    monkeypatch.setattr(gate, "REFUSE_SECONDS", 0.0)
+    result = lab.finish()
+    assert ("stream disabled", 1) == (result.proof, result.changes)
+
+
+def test_a_silence_of_before_the_wait_proves_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is measured from the first record that comes after the wait began, not from the last one before it."""
+    monkeypatch.setattr(_Gate, "_follow", lambda _: None)
+    monkeypatch.setattr(gate, "_POLL_SECONDS", 0.0)
+    record = log.read_stream(lab.storage)
+    assert record is not None
+
+    def heartbeat(number: int, second: float) -> None:
+        log.write_new(
+            lab.storage,
+            log.record_file(number),
+            log.LogRecord(
+                number=number,
+                written_at=f"2026-01-01T00:00:{second:06.3f}Z",
+                total_changes=0,
+                total_expired=0,
+            ),
+        )
+
+    heartbeat(1, 0.0)
+    read, later = log.read_record, iter([(2, 10.0), (3, 10.2), (4, 10.5)])
+
+    def read_next(storage: S3Storage, number: int) -> object:
+        if (found := read(storage, number)) is None:
+            heartbeat(*next(later))
+        return found
+
+    monkeypatch.setattr(log, "read_record", read_next)
+    found = _Gate(lab.aws, lab.storage, record, Stop())._wait_for_silence()
+    assert isinstance(found, log.LogRecord)
+    assert 4 == found.number
+
+
 def test_a_log_that_another_run_closes_meanwhile_gets_no_more_records(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

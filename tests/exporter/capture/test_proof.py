@@ -14,7 +14,11 @@ def request(proof: str, blocked_at: str = "") -> FinishRequest:
     ("made", "says", "never"),
     [
         (request(DISABLED), ["read to the end", "the operator's word"], ["all that were made"]),
-        (request(BLOCKED, "noon"), ["has denied writes since noon", "all that were made"], ["operator"]),
+        (
+            request(BLOCKED, "noon"),
+            ["has denied writes since noon", "all that were made before", "still let through"],
+            ["operator", "no later ones can"],
+        ),
         (
             request(QUIET),
             ["stays enabled", "is missing"],
