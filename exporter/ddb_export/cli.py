@@ -322,7 +322,7 @@ def _options(
         return ResumedExport(
             common=common,
             export=resume,
-            table=words[0] if words else None,
+            table=TABLE.convert(words[0], None, None) if words else None,
             requested=requested,
             max_rcu=max_rcu,
             acl_mode=acl_mode,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -140,6 +141,7 @@ _BILLING_MODES: Final = {"pay-per-request": ON_DEMAND, "provisioned": PROVISIONE
 )
 @click.option(
     "--rollback-of",
+    type=Location(),
     metavar="EXPORT",
     help="Of an export that holds changes alone (ddb-export --follow --changes-only): the export of the move that is rolled back. "
     "Its verification proves that TABLE held what the changes began with.  [default: exports beside the changes]",
@@ -315,11 +317,21 @@ def command(
     )
     refuse_engine_options(options)
     _refuse_state_out_of_reach(common, state)
+    _refuse_missing_folder(rollback_of)
     if is_move:
         _refuse_for_move(options)
         _run_move(options, selection, dry_run=dry_run)
     else:
         _run(options, dry_run=dry_run)
+
+
+def _refuse_missing_folder(rollback_of: str | None) -> None:
+    """Raises UsageError for a folder of this machine that is not there: it proves nothing."""
+    if rollback_of is not None and is_local(rollback_of) and not Path(rollback_of).is_dir():
+        raise UsageError(
+            f"--rollback-of {rollback_of!r} is neither an S3 URL nor a folder that exists.",
+            "Give the export of the move (s3://…), or the folder with the report of its verification.",
+        )
 
 
 def _refuse_state_out_of_reach(common: Common, state: str | None) -> None:

@@ -29,6 +29,7 @@ def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str
         (["T", "s3://bucket", "--processes", "0"], "0 is not in the range"),
         (["T", "s3://bucket", "--no-such-option"], "No such option"),
         (["T", "s3://bucket", "one", "more"], "Invalid S3 URL 'more'"),
+        (["--resume", "s3://bucket/AWSDynamoDB/1/", "a b"], "'a b' is not a table name"),
         (["T", "s3://bucket", "--kms-key-id", "alias/mine"], "is not an ARN"),
         (
             ["T", "s3://bucket", "--method", "pitr", "--report", "r.html", "--metrics", "m.prom"],

@@ -36,6 +36,8 @@ def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str
             ["arn:aws:s3:eu-west-1:111111111111:accesspoint/moves", "Orders"],
             "Give the access point's alias (it ends in -s3alias)",
         ),
+        ([EXPORT, "Orders", "--rollback-of", "nonsense"], "neither an S3 URL nor a folder that exists"),
+        ([EXPORT, "Orders", "--rollback-of", "ftp://x"], "'ftp://x' is neither an S3 URL nor a local path"),
         ([EXPORT, "Orders", "more"], "'Orders'"),
         ([EXPORT, "not a table"], "'not a table' is not "),
         ([EXPORT, EXPORT, "Orders", "--status"], "--status and --control are about the import of one export"),

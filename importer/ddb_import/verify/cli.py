@@ -16,7 +16,7 @@ from ddb_shared.command.main import run
 from ddb_shared.command.move import refuse_for_move
 from ddb_shared.command.options import Common, common_options, state_owner_option
 from ddb_shared.command.output import print_result
-from ddb_shared.command.values import Capacity, Location
+from ddb_shared.command.values import REGION, TABLE, Capacity, Location
 from ddb_shared.errors import EXIT_CODES, INTERRUPTED, TransferError, UsageError
 from ddb_shared.format import manifest as manifests
 from ddb_shared.permissions import Side
@@ -46,7 +46,9 @@ Examples:
 @click.option(
     "--tables", "source_table", metavar="SOURCE", help="Compare this table with TABLE, instead of an export."
 )
-@click.option("--source-region", metavar="REGION", help="Region of the SOURCE table, if different.")
+@click.option(
+    "--source-region", type=REGION, metavar="REGION", help="Region of the SOURCE table, if different."
+)
 @click.option("--source-profile", metavar="NAME", help="Profile for the SOURCE table, if different.")
 @click.option(
     "--source-role-arn",
@@ -164,6 +166,8 @@ def command(
     if is_move:
         _verify_move(options, selection)
     else:
+        for name in (options.table, *([source.table] if source else [])):
+            TABLE.convert(name, None, None)
         _verify(options)
 
 
