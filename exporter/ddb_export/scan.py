@@ -121,6 +121,7 @@ class _Scanner:
         if page is None:
             return state
         if page.last_evaluated_key is None and not page.items:
+            self._report(page, 0)
             return await self._save(state, pages)
         task = self._task
         async with open_shard(self._storage, state.segment, len(state.shards), task.encoding) as writer:
@@ -143,6 +144,10 @@ class _Scanner:
 
     async def _write_page(self, writer: ShardWriter, page: ScanPage) -> None:
         size = await asyncio.to_thread(writer.write, page.items) if page.items else 0
+        self._report(page, size)
+
+    def _report(self, page: ScanPage, size: int) -> None:
+        """Tells of a page, and of what the client was refused since the last one; `size` is in bytes."""
         reasons, retried = self._client.take_retries()
         self._channel.report(
             ProgressEvent(

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -94,6 +95,22 @@ def assert_complete(storage: S3Storage) -> None:
     assert len(ITEMS) == len(items)
     assert {item["pk"]["S"]: item for item in items} == ITEMS
     assert all(state.done and state.last_key is None for state in states(storage))
+
+
+def test_what_an_empty_table_costs_is_reported(
+    task: ScanTask, fake: FakeServer, accounts: Accounts, storage: S3Storage
+) -> None:
+    """Its pages have no items, and yet consume units and are throttled."""
+    create_table(accounts.dynamodb(fake.url, SOURCE), "empty")
+    fake.change(FaultPlan(faults=(Fault(kind=FaultKind.THROTTLE, operations=("Scan",), times=3),)))
+    channel = MemoryChannel(range(SEGMENTS))
+    throttled = scan_segments(replace(task, table="empty"), channel)
+    reported = Counter[str]()
+    for event in channel.events:
+        reported.update(dict(event.reasons))
+    assert (sum(throttled.values()), throttled) == (3, reported)
+    units = sum(event.units for event in channel.events)
+    assert units == sum(state.consumed_rcu for state in states(storage)) > 0
 
 
 def test_every_item_is_exported_once(task: ScanTask, storage: S3Storage) -> None:
