@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from ddb_shared.format import changes as log
+from ddb_shared.format import manifest as manifests
 from ddb_shared.format.checkpoint import decode
 from ddb_shared.format.manifest import FORMAT, Manifest
 from ddb_shared.storage.base import Storage
@@ -41,8 +42,10 @@ def record_proof(
     """Stores that all items were found equal between these two times; False where that does not prove it.
 
     `log_number` is the last record of the change log that was compared, None where the export alone was. It does not prove
-    while more may be captured.
+    while more may be captured. An export that DynamoDB made is of a moment in the past: the table may have been written to since.
     """
+    if manifest.method != manifests.SCAN:
+        return False
     closed = None
     if log.read_stream(export) is not None:
         closed = log.read_closed(export)

@@ -324,6 +324,25 @@ def test_changes_that_are_not_applied_yet_are_told(lab: Lab) -> None:
     assert (found["verdict"], found["log_applied"], found["log_number"]) == ("identical", 1, 1)
 
 
+def test_a_table_that_an_import_will_write_to_again_is_not_identical(lab: Lab) -> None:
+    """Its state says that it has not applied all changes, and it would apply them over later writes: nothing is proved."""
+    lab.create_table()
+    lab.log.begin()
+    lab.capture()
+    lab.log.close()
+    lab.load()
+    (name,) = [entry.name for entry in lab.storage.list("import/") if entry.name.endswith("/apply.json")]
+    lab.storage.write(name, json.dumps(lab.applied() | {"applied": 0}).encode())
+    proof = name.replace("apply.json", "proof.json")
+    result = lab.verify()
+    assert (1, "incomplete") == (result.exit_code, result.json()["verdict"])
+    assert "0 of 1 records as applied" in result.json()["reason"]
+    assert lab.storage.read(proof) is None
+    lab.load()
+    assert "identical" == lab.verify().json()["verdict"]
+    assert lab.storage.read(proof) is not None
+
+
 def test_a_log_that_cannot_be_compared_with(lab: Lab) -> None:
     """One that was cancelled, one without a base, and one of which a file is missing."""
     lab.create_table()

@@ -48,6 +48,11 @@ class _End(enum.Enum):
     QUIET = "quiet"
 
 
+def _holds(request: FinishRequest, captured: int) -> bool:
+    """Whether the log may be closed by this request: one of the proof `quiet` is void once more was captured."""
+    return request.proof != QUIET or request.changes in {None, captured}
+
+
 class Capture:
     """The capture and its thread. It has begun once the shards are recorded; `closed` is the end of the log.
 
@@ -155,14 +160,15 @@ class Capture:
                 return _End.DRAINED, request or await self._look_for_request() or await self._refuse_end()
             stays = request is None or request.proof == QUIET
             if request is not None and stays:
-                holds = request.changes in {None, captured + shard_reader.arrived}
+                holds = _holds(request, captured + shard_reader.arrived)
                 if holds and reader.is_quiet(requested_at, QUIET_SECONDS):
                     return _End.QUIET, request
             if stays and now >= finish_at:
                 found, finish_at = await self._look_for_request(), now + _FINISH_SECONDS
                 if request is None or found not in {None, request}:
                     request, requested_at = found, now
-                shard_reader.hurry = request is not None
+                # a request that is void may stay for days
+                shard_reader.hurry = request is not None and _holds(request, captured + shard_reader.arrived)
             if now >= closed_at:
                 closed_at = now + _CLOSED_SECONDS
                 await self._look(self._refuse_closed)

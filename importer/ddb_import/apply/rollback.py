@@ -82,5 +82,5 @@ def _no_proof(folder: S3Storage, stream: StreamRecord, table: Table, proofs: lis
         f"{folder.url} holds changes of {stream.table_arn} and no base, and nothing proves that {table.arn} held the same items "
         f"when they began: no verification of a move from the one to the other was found.{others}",
         "Verify the move (ddb-verify EXPORT TABLE) after the capture has begun and before the new table is written to. Name its export "
-        "with --rollback-of EXPORT if it is not beside these changes.",
+        "with --rollback-of EXPORT if it is not beside these changes. One that DynamoDB made (--method pitr) proves nothing here.",
     )

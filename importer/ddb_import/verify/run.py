@@ -63,10 +63,22 @@ def run_verify(
     )
     for warning in expiry_warnings(aws, seconds, resumable=False):
         warn(warning)
-    result = verification.reported(verification.whole(ask))
+    result = verification.reported(_unless_unapplied(verification.whole(ask)))
     if result.verdict is Verdict.IDENTICAL and comparison.manifest:
         _record_proof(options, comparison, comparison.manifest, result, aws)
     return result
+
+
+def _unless_unapplied(result: VerifyResult) -> VerifyResult:
+    """The result; `incomplete` where all is equal, but an import has still to apply changes, and would over later writes."""
+    applied, captured = result.log_applied, result.log_number
+    if result.verdict is not Verdict.IDENTICAL or applied is None or captured is None or applied >= captured:
+        return result
+    reason = (
+        f"All items are equal, but the import has recorded {applied:,} of {captured:,} records as applied, and would apply the "
+        "others again over what is written to the table: let ddb-import end, then verify again."
+    )
+    return msgspec.structs.replace(result, verdict=Verdict.INCOMPLETE, reason=reason)
 
 
 def _record_proof(

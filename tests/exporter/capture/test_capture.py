@@ -12,6 +12,7 @@ import pytest
 from ddb_export.capture import capture as capture_module
 from ddb_export.capture import stream
 from ddb_export.capture.capture import Capture
+from ddb_export.capture.shard_reader import ShardReader
 from ddb_shared.aws.clients import Aws, AwsOptions
 from ddb_shared.errors import StateError, TransferError
 from ddb_shared.format import changes as log
@@ -330,6 +331,13 @@ def test_a_request_for_silence_ends_with_the_silence(
 ) -> None:
     """A change that was captured since makes it void: the log stays open until --finish replaces it."""
     monkeypatch.setattr(capture_module, "QUIET_SECONDS", 0.5)
+    readers: list[ShardReader] = []
+
+    def reader_of(*words: Any, **more: Any) -> ShardReader:
+        readers.append(ShardReader(*words, **more))
+        return readers[-1]
+
+    monkeypatch.setattr(capture_module, "ShardReader", reader_of)
     with lab(accounts) as table:
         first = table.start()
         request = FinishRequest(requested_at="now", by="test", proof=QUIET, changes=0)
@@ -340,11 +348,12 @@ def test_a_request_for_silence_ends_with_the_silence(
         capture = table.start()
         with pytest.raises(AssertionError):
             wait_until(lambda: not capture.is_running(), seconds=3.0)
+        assert not readers[-1].hurry
         request = FinishRequest(requested_at="later", by="test", proof=QUIET, changes=1)
         table.storage.write(log.FINISH, msgspec.json.encode(request))
         capture.wait(30)
         assert capture.closed is not None
-        assert 1 == capture.closed.changes
+        assert (1, True) == (capture.closed.changes, readers[-1].hurry)
         table.assert_equal()
 
 
