@@ -337,7 +337,10 @@ def test_a_shard_that_is_damaged_on_its_way_is_read_again(
         )
         result = Mover(aws, proxy.url, bucket).load(export, destination).json()
         assert proxy.fired() == 1
-    assert result["status"] == "complete"
+    assert (result["status"], result["items_written"]) == ("complete", 500)
+    assert_same_tables(
+        (accounts.dynamodb(aws, SOURCE), source), (accounts.dynamodb(aws, DESTINATION), destination)
+    )
 
 
 def test_a_full_disk_stops_before_anything_is_written(

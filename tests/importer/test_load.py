@@ -7,12 +7,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ddb_import import load
+from ddb_import.batch_write import Outcome
 from ddb_import.load import LoadPart, LoadTask, _Loader, load_shards
 from ddb_import.options import OnExisting
 from ddb_import.shard_progress import ShardProgress
@@ -331,3 +333,35 @@ def test_a_stopped_run_does_not_wait_for_ever(monkeypatch: Any) -> None:
     """What hangs is cancelled after DRAIN_SECONDS."""
     monkeypatch.setattr("ddb_import.load.DRAIN_SECONDS", 0.05)
     assert left_by_drain(asyncio.sleep(3600), stopped=True) == 0
+
+
+def test_a_damaged_shard_is_read_again_once_nothing_of_it_is_in_flight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A write of the first reading that ended after the reset would count its lines as confirmed."""
+    progress = ShardProgress(ShardCheckpoint(shard="s"), [])
+    in_flight: list[int] = []
+    reader = SimpleNamespace(verify_checksum=lambda: in_flight.append(len(progress.in_flight)))
+    monkeypatch.setattr(load, "ShardReader", lambda *_: reader)
+    loader: Any = SimpleNamespace(_stop=None, _export=None)
+    shard: Any = None
+
+    async def main() -> None:
+        loader._stop = asyncio.Event()
+        loader._drain = partial(_Loader._drain, loader)
+        answered = asyncio.Event()
+
+        async def write() -> None:
+            await answered.wait()
+            progress.confirm(0, 25, Outcome(written=25))
+
+        writing = asyncio.create_task(write())
+        progress.in_flight.add(writing)
+        writing.add_done_callback(progress.in_flight.discard)
+        restart = asyncio.create_task(_Loader._restart_shard(loader, shard, progress))
+        await asyncio.sleep(0)
+        answered.set()
+        await asyncio.gather(restart, writing)
+
+    asyncio.run(main())
+    assert (progress.state.confirmed, in_flight) == (0, [0])
