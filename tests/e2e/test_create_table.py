@@ -194,3 +194,24 @@ def test_settings_are_not_read_more_often_than_they_can_change(
         re.findall(r"DEBUG .*?\b(DescribeTimeToLive|ListTagsOfResource|CreateTable)\b", result.stderr)
     )
     assert calls == {"DescribeTimeToLive": readings, "ListTagsOfResource": readings}
+
+
+def test_time_to_live_is_set_only_once_the_comparison_has_passed(
+    mover: Mover, engine: Endpoint, accounts: Accounts, source: str, unique_name: Callable[[], str]
+) -> None:
+    """It would delete what is compared: a table that differs gets none, and the same command sets it once it is equal."""
+    client, copy, export = accounts.dynamodb(engine, DESTINATION), unique_name(), mover.exported(source)
+    create_table(client, copy)
+    extra = {"pk": {"S": "not of the export"}, "sk": {"N": "1"}}
+    client.put_item(TableName=copy, Item=extra)
+
+    def live() -> str | None:
+        found = client.describe_time_to_live(TableName=copy)["TimeToLiveDescription"]
+        return found.get("AttributeName") if found["TimeToLiveStatus"] != "DISABLED" else None
+
+    words = (export, copy, "--create-table", "--verify")
+    differs = mover.load(*words, "--on-existing", "overwrite", check=False)
+    assert (differs.exit_code, differs.json()["verification"]["extra"], live()) == (4, 1, None)
+    client.delete_item(TableName=copy, Key=extra)
+    equal = mover.load(*words).json()
+    assert (equal["verification"]["verdict"], live()) == ("identical", "expires")
