@@ -26,6 +26,7 @@ ARGUMENTS = {
 # Values of options whose type does not tell one.
 VALUES = {
     "region": "eu-west-1",
+    "source_region": "eu-central-1",
     "endpoint_url": "http://127.0.0.1:8000",
     "s3_endpoint_url": "https://s3.example.com",
     "streams_endpoint_url": "https://streams.example.com",
