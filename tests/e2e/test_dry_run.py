@@ -49,7 +49,8 @@ def test_plan_and_run_of_an_export_and_its_import(
     create = (export, copy, "--create-table", "--warm-write-units", 10_000)
     plan = aws_mover.load(*create, "--dry-run").json()
     assert (plan["status"], plan["items"]) == ("planned", 50)
-    assert [check["name"] for check in plan["checks"]] == [name for name in IMPORT_CHECKS if name != "source"]
+    names = [*BUCKET_CHECKS, "export", *(name for name in TABLE_CHECKS if name != "source"), "earlier import"]
+    assert [check["name"] for check in plan["checks"]] == [*names, *PLACE_CHECKS]
     key = export.removeprefix(f"s3://{aws_mover.bucket}/")
     assert keys(accounts, aws, aws_mover.bucket) - before == {f"{key}import/probe.json"}
     assert f'"TableName":"{copy}"' in plan["creates"][0]
