@@ -22,7 +22,7 @@ from support.varied import varied_items
 
 SIZES = [
     pytest.param(4_000, marks=pytest.mark.slow),
-    pytest.param(200_000, marks=pytest.mark.soak(minutes=15)),
+    pytest.param(200_000, marks=[pytest.mark.soak(minutes=15), pytest.mark.timeout(2_400)]),
 ]
 # Until a run is disturbed, so that it lasts until then: milliseconds a request, well below the time-out of a read.
 SLOW = {"ddb-export": 1_000, "ddb-import": 1_000, "ddb-verify": 10_000}
