@@ -148,9 +148,9 @@ def prepare(options: ImportOptions, aws: Aws, stop: Stop) -> Work:
     else:
         found = find(aws.dynamodb, options.table)
         if found is None:
-            check_not_deleted(options, aws, first)
             files = _check_all_files(exports)
             require({**new_table_checks(definition, options.max_wcu), **place})
+            check_not_deleted(options, aws, first)
         table, drift = definition.ensure_table(found)
     chain = open_chain(options, aws, exports, table)
     done, left = split(options, exports, chain)

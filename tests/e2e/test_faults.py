@@ -336,7 +336,9 @@ def test_a_shard_that_is_damaged_on_its_way_is_read_again(
                 "response": {"corrupt_bytes": 64},
             }
         )
-        result = Mover(aws, proxy.url, bucket).load(export, destination).json()
+        # what the damage makes of the lines may be more rejects than a run bears
+        mover = Mover(aws, proxy.url, bucket)
+        result = mover.load(export, destination, "--max-rejects", "100%").json()
         assert proxy.fired() == 1
     assert (result["status"], result["items_written"]) == ("complete", 500)
     assert_same_tables(
