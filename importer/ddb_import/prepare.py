@@ -306,21 +306,27 @@ def check_not_deleted(options: ImportOptions, aws: Aws, given: Given) -> str:
 
     Raises StateError where one has. Nothing is found where STS cannot tell the account.
     """
-    arn = _arn_of(options.table, aws, given.manifest)
-    *_, region, account, resource = arn.split(":")
-    place = f"{account}.{region}.{resource.removeprefix('table/')}/"
-    plan = read_plan(state_folder(aws.s3, given.folder, given.manifest.export_id, options.state, place))
+    account = "" if options.table.startswith("arn:") else identify(aws).account
+    arn, storage = place_of_new_table(options, aws, given, account)
+    plan = read_plan(storage)
     only_definition = options.create is not None and options.create.definition_only
     if plan and not options.restart and not only_definition:
         refuse_deleted(plan, arn)
     return "no earlier import" if plan is None else "an earlier import of the table is discarded"
 
 
-def _arn_of(table: str, aws: Aws, manifest: Manifest) -> str:
-    if table.startswith("arn:"):
-        return table
-    partition = manifest.source.table_arn.split(":")[1]
-    return f"arn:{partition}:dynamodb:{aws.region}:{identify(aws).account}:table/{table}"
+def place_of_new_table(options: ImportOptions, aws: Aws, given: Given, account: str) -> tuple[str, Storage]:
+    """The ARN that a table which does not exist will have, and where the state of its import is stored.
+
+    `account` is the caller's, in which a table that is named without an ARN will be.
+    """
+    arn = options.table
+    if not arn.startswith("arn:"):
+        partition = given.manifest.source.table_arn.split(":")[1]
+        arn = f"arn:{partition}:dynamodb:{aws.region}:{account}:table/{arn}"
+    *_, region, owner, resource = arn.split(":")
+    place = f"{owner}.{region}.{resource.removeprefix('table/')}/"
+    return arn, state_folder(aws.s3, given.folder, given.manifest.export_id, options.state, place)
 
 
 def _existing_table(aws: Aws, name: str) -> Table:

@@ -13,8 +13,8 @@ from ddb_import.native.source import Source, read_source, verify_copies
 from ddb_import.native.table import table_parameters
 from ddb_import.options import Engine, ImportOptions
 from ddb_import.preflight import new_table_checks, state_checks
-from ddb_import.prepare import Given, apply_changes_of, check_files, read_exports
-from ddb_import.state import ImportPlan, NativeJob, read_plan, refuse_deleted, state_folder
+from ddb_import.prepare import Given, apply_changes_of, check_files, place_of_new_table, read_exports
+from ddb_import.state import ImportPlan, NativeJob, read_plan, refuse_deleted
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import identify
 from ddb_shared.command.preflight import require
@@ -137,10 +137,7 @@ def _look(options: ImportOptions, aws: Aws, given: Given) -> _Table:
             "--engine import-table needs the number of the caller's account, and STS could not be asked.",
             "Use --engine batch-write, or let the command reach STS.",
         )
-    state = f"{account}.{aws.region}.{options.table}/"
-    storage = state_folder(aws.s3, given.folder, given.manifest.export_id, options.state, state)
-    partition = given.manifest.source.table_arn.split(":")[1]
-    arn = f"arn:{partition}:dynamodb:{aws.region}:{account}:table/{options.table}"
+    arn, storage = place_of_new_table(options, aws, given, account)
     return _Table(arn, storage, read_plan(storage), find(aws.dynamodb, options.table))
 
 
