@@ -41,6 +41,7 @@ from ddb_shared.table.capacity import NEW_TABLE_WRITE_UNITS, Cap
 
 if TYPE_CHECKING:
     from ddb_import.result import ImportResult
+    from ddb_shared.aws.clients import Aws
 
 EPILOG = f"""\
 Examples:
@@ -343,24 +344,28 @@ def _refuse_state_out_of_reach(common: Common, state: str | None) -> None:
         )
 
 
+def _open(options: ImportOptions) -> tuple[ImportOptions, Aws]:
+    """The options with the caller's identity, and the services that it may use."""
+    state_bucket = bucket_besides(options.state, options.export)
+    common, aws = open_session(options.common, Side.DESTINATION, state_bucket=state_bucket)
+    return replace(options, common=common), aws
+
+
 def _run(options: ImportOptions, *, dry_run: bool) -> None:
     """Plans or imports, and exits with the code of the outcome."""
     from ddb_import.dry_run import plan_import
     from ddb_import.run import run_import
     from ddb_import.verify_after import LoadVerification
 
-    common, aws = open_session(
-        options.common, Side.DESTINATION, state_bucket=bucket_besides(options.state, options.export)
-    )
-    options = replace(options, common=common)
+    options, aws = _open(options)
     if dry_run:
         plan = plan_import(options, aws)
-        print_result(plan, plan.text(), as_json=common.as_json)
+        print_result(plan, plan.text(), as_json=options.common.as_json)
         sys.exit(plan.exit_code)
     with stop_on_signals() as stop:
         verify = LoadVerification(options, aws, stop) if options.verify else None
         result = run_import(options, aws, stop, verify=verify)
-    print_result(result, _text(result), as_json=common.as_json)
+    print_result(result, _text(result), as_json=options.common.as_json)
     if verify and verify.error:
         raise verify.error
     sys.exit(result.exit_code)
@@ -387,18 +392,15 @@ def _run_move(options: ImportOptions, selection: Selection, *, dry_run: bool) ->
     """Plans or imports all tables of a move, and exits with the worst code of all."""
     from ddb_import.move import import_move, plan_move
 
-    common, aws = open_session(
-        options.common, Side.DESTINATION, state_bucket=bucket_besides(options.state, options.export)
-    )
-    options = replace(options, common=common)
+    options, aws = _open(options)
     selected = select_tables(aws, options.export, selection)
     if dry_run:
         plan = plan_move(options, selected, aws)
-        print_result(plan, plan.text(), as_json=common.as_json)
+        print_result(plan, plan.text(), as_json=options.common.as_json)
         sys.exit(plan.exit_code)
     with stop_on_signals() as stop:
         result = import_move(options, selected, aws, stop)
-    print_result(result, result.text(common.invocation.line()), as_json=common.as_json)
+    print_result(result, result.text(options.common.invocation.line()), as_json=options.common.as_json)
     sys.exit(result.exit_code)
 
 

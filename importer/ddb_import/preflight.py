@@ -167,7 +167,7 @@ class ShardFiles:
 
 
 def check_shards(storage: S3Storage, manifest: Manifest) -> ShardFiles:
-    """Every shard lies in the export's folder with its size; raises ShardError where one is missing or truncated."""
+    """Every shard is stored in the export's folder with its size; raises ShardError where one is missing or truncated."""
     if manifest.options.format == manifests.ION:
         require_ion()
     if manifest.part is not msgspec.UNSET:

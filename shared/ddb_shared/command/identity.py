@@ -107,7 +107,7 @@ def expiry_warnings(
 ) -> list[str]:
     """A warning if a run of that many seconds outlives credentials that cannot be renewed; otherwise none.
 
-    A run without an end of its own takes infinitely many.
+    `seconds` is infinite for a run that does not end by itself.
     """
     ends = [session.expires_at for session in (aws.session, aws.s3_session) if not session.is_renewed]
     expires_at = min(filter(None, ends), default=None)

@@ -18,7 +18,7 @@ def test_lines_that_are_no_items_stay_countable() -> None:
 
 
 def test_a_key_that_is_none_is_the_bytes() -> None:
-    """Of an item without the key attribute, and of what is no item."""
+    """Of an item without the key attribute, and of what is not an item."""
     assert key_or_raw(b'{"pk":{"N":"1.0"},"a":{"S":""}}', ["pk"]) == b'{"pk":{"N":"1"}}'
     for data in (b'{"a":{"S":""}}', b'"text"', b"[" * 100_000):
         assert key_or_raw(data, ["pk"]) == data

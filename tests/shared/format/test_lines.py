@@ -144,7 +144,7 @@ def test_what_is_not_a_number_is_not_a_key(text: str) -> None:
 
 @pytest.mark.parametrize("item", [b"1", b"[]", b'{"pk":"a"}', b'{"pk":{"L":[]}}', b'{"pk":{}}'])
 def test_json_without_a_key(item: bytes) -> None:
-    """It is no item of this table."""
+    """It is not an item of this table."""
     assert key_of(item, ["pk"]) is None
 
 

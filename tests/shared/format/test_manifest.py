@@ -356,7 +356,7 @@ def test_an_export_of_aws_is_read_in_the_order_of_its_random_names() -> None:
     ],
 )
 def test_the_key_of_a_data_file_says_whose_it_is(key: str, file: tuple[str, str] | None) -> None:
-    """Files of increments lie in a folder that they share; any other form is not followed."""
+    """Files of increments are stored in a folder that they share; any other form is not followed."""
     assert file == aws_manifest.data_file(key)
 
 
