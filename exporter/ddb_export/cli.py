@@ -14,7 +14,7 @@ from ddb_export.ddl import Dialect, statement_for
 from ddb_export.encoding import DEFAULT_COMPRESSIONS
 from ddb_export.follow_options import FollowOptions, follow_options, refuse_with_follow, run_action
 from ddb_export.format_options import MAX_SHARD_BYTES, refuse_bad_combinations, refuse_scan_options
-from ddb_export.native.options import pitr_options, refuse_bad_pitr, refuse_outputs
+from ddb_export.native.options import pitr_options, refuse_bad_pitr
 from ddb_export.options import (
     ExportOptions,
     Method,
@@ -33,7 +33,7 @@ from ddb_shared.command.control import change_of, control_options, print_applied
 from ddb_shared.command.groups import Command
 from ddb_shared.command.identity import open_session
 from ddb_shared.command.main import run
-from ddb_shared.command.move import refuse_for_move
+from ddb_shared.command.move import refuse_for_move, refuse_for_one
 from ddb_shared.command.options import Common, common_options
 from ddb_shared.command.output import print_result
 from ddb_shared.command.values import TABLE, TABLE_PATTERN, ByteSize, Capacity
@@ -59,6 +59,7 @@ Examples:
   ddb-export --finish s3://shared-bucket/AWSDynamoDB/01715685260608-c488b4e1/ --block-writes
   ddb-export 'prod*' Orders s3://shared-bucket
   ddb-export --resume s3://shared-bucket/moves/01715685260608-c488b4e1.json
+  ddb-export --finish s3://shared-bucket/moves/01715685260608-c488b4e1.json
   ddb-export --list s3://shared-bucket/moves
   ddb-export --control s3://shared-bucket/moves/AWSDynamoDB/01715685260608-c488b4e1/ --max-rcu 200
   ddb-export Orders s3://shared-bucket --method pitr --bucket-owner 222222222222
@@ -213,8 +214,9 @@ def command(
     """Export TABLE into a new folder below s3://BUCKET[/PREFIX] and print its location.
 
     TABLE is a name or an ARN. Several tables, or patterns such as 'prod*' (quoted), make a move: each table is exported into
-    a folder of its own, one after another, and the location is that of a file that ties them together. ddb-import and
-    ddb-verify take it like an export.
+    a folder of its own, one after another or several at once (--tables-at-once), and the location is that of a file that
+    ties them together. ddb-import and ddb-verify take it like an export. With --follow, the changes of all tables are
+    captured until one --finish.
 
     The table is scanned in parallel; its items are written as compressed JSON lines in the format of AWS's own exports, or
     as Parquet. The export is complete once its manifest is written; until then it can be finished with --resume.
@@ -291,20 +293,19 @@ def _options(
     if names_several(words[:-1]) if resume is None else manifests.is_move(resume):
         refuse_for_move(
             [
-                ("--follow", follow.follow),
                 ("--changes-only", follow.changes_only),
                 (f"--method {method.value}", method is not Method.SCAN),
-                ("--report", common.report),
+                ("--metrics", (follow.follow or common.tables_at_once > 1) and common.progress.metrics),
             ],
             "ddb-export TABLE s3://BUCKET[/PREFIX]",
         )
+    else:
+        refuse_for_one(common)
     refuse_bad_combinations(requested, resumed=resume is not None)
     refuse_bad_pitr(pitr, is_native=method is not Method.SCAN and resume is None)
     refuse_with_follow(follow, requested, method, resumed=resume is not None)
     if method is Method.PITR:
         refuse_scan_options(requested, max_rcu, acl_mode)
-        if resume is None:
-            refuse_outputs(common)
     if resume is not None:
         if len(words) > 1:
             raise UsageError(
@@ -333,6 +334,7 @@ def _options(
             common=common,
             tables=tables,
             destination=destination,
+            follow=follow.follow,
             requested=requested,
             max_rcu=max_rcu,
             acl_mode=acl_mode,
@@ -393,9 +395,10 @@ def _move(options: MoveOptions, *, dry_run: bool) -> None:
         plan = plan_move(options, aws)
         print_result(plan, plan.text(), as_json=common.as_json)
         sys.exit(plan.exit_code)
+    location = Location(as_json=common.as_json)
     with stop_on_signals() as stop:
-        result, resume = run_move(options, aws, stop)
-    print_result(result, result.move, summary=result.text(resume), as_json=common.as_json)
+        result, resume = run_move(options, aws, stop, location.show)
+    print_result(result, location.text(result.move), summary=result.text(resume), as_json=common.as_json)
     sys.exit(result.exit_code)
 
 
@@ -423,7 +426,7 @@ def _print_statement(common: Common, words: tuple[str, ...], dialect: Dialect) -
     if len(words) != 1:
         raise UsageError("--ddl needs an export.", f"Run: ddb-export --ddl {dialect} EXPORT")
     (export,) = words
-    common, aws = open_session(common, Side.SOURCE)
+    common, aws = open_session(common, None)
     statement = statement_for(aws, export, dialect)
     print_result(statement, statement.statement, as_json=common.as_json)
 
@@ -431,7 +434,7 @@ def _print_statement(common: Common, words: tuple[str, ...], dialect: Dialect) -
 def _print_listing(common: Common, url: str) -> None:
     from ddb_export.listing import list_exports
 
-    common, aws = open_session(common, Side.SOURCE)
+    common, aws = open_session(common, None)
     listing = list_exports(aws, url)
     print_result(listing, listing.text(dt.datetime.now(dt.UTC)), as_json=common.as_json)
 

@@ -20,7 +20,8 @@ from ddb_shared.command.preflight import Check, bucket_checks, run_checks, statu
 from ddb_shared.command.prices import capacity_cost, price_list, s3_costs, total_usd
 from ddb_shared.format import manifest as manifests
 from ddb_shared.storage.bucket import parse_bucket_url
-from ddb_shared.storage.s3 import PART_BYTES, S3Storage
+from ddb_shared.storage.s3 import S3Storage
+from ddb_shared.storage.upload import PART_BYTES
 from ddb_shared.table.description import Table, describe
 from ddb_shared.table.segments import choose_segments
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from ddb_shared.command.options import Common
 from ddb_shared.command.output import print_result
 from ddb_shared.command.values import Endpoint
 from ddb_shared.errors import UsageError
+from ddb_shared.format.manifest import is_move
 from ddb_shared.permissions import Side
 from ddb_shared.runtime.stop import stop_on_signals
 from ddb_shared.storage.bucket import parse_bucket_url
@@ -32,9 +34,9 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--finish",
-        metavar="EXPORT",
+        metavar="EXPORT|MOVE",
         help="The writers have stopped: capture the last changes of the export that follows, and close it with proof. Refused "
-        "while changes arrive.",
+        "while changes arrive. Of a move: of all its tables, or of none while changes arrive for one.",
     ),
     click.option(
         "--block-writes",
@@ -42,11 +44,13 @@ _OPTIONS: Final = (
         help="With --finish: first deny writes to the table by its resource policy, until --unblock.",
     ),
     click.option(
-        "--unblock", metavar="EXPORT", help="Restore the table's resource policy of before --block-writes."
+        "--unblock",
+        metavar="EXPORT|MOVE",
+        help="Restore the table's resource policy of before --block-writes.",
     ),
     click.option(
         "--cancel",
-        metavar="EXPORT",
+        metavar="EXPORT|MOVE",
         help="Give up following the table, and disable the stream if it was enabled for that.",
     ),
 )
@@ -54,7 +58,7 @@ _OPTIONS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class FollowOptions:
-    """What is asked for of a table in use; at most one of `finish`, `unblock` and `cancel`, each the URL of an export."""
+    """What is asked for of a table in use; at most one of `finish`, `unblock` and `cancel`, each the URL of an export or a move."""
 
     follow: bool = False
     changes_only: bool = False
@@ -144,17 +148,26 @@ def refuse_with_follow(
 
 
 def run_action(common: Common, options: FollowOptions) -> None:
-    """Ends a capture as the options say, and prints the result."""
-    from ddb_export.capture import gate  # noqa: PLC0415 - what `--help` does without
-    from ddb_export.capture.result import CancelResult, FinishResult, UnblockResult  # noqa: PLC0415 - as above
+    """Ends a capture, or those of a move, as the options say, and prints the result."""
+    from ddb_export import move_end  # noqa: PLC0415 - what `--help` does without
+    from ddb_export.capture import gate  # noqa: PLC0415 - as above
 
     common, aws = open_session(common, Side.SOURCE)
     with stop_on_signals() as stop:
-        result: FinishResult | UnblockResult | CancelResult
-        if options.finish:
-            result = gate.finish(aws, options.finish, stop, block_writes=options.block_writes)
-        elif options.unblock:
-            result = gate.unblock_writes(aws, options.unblock)
-        else:
-            result = gate.cancel(aws, str(options.cancel), stop)
+        result: move_end.EndResult | move_end.MoveEnd
+        match options:
+            case FollowOptions(finish=str(url)) if is_move(url):
+                result = move_end.finish_move(aws, url, stop, block_writes=options.block_writes)
+            case FollowOptions(finish=str(url)):
+                result = gate.finish(aws, url, stop, block_writes=options.block_writes)
+            case FollowOptions(unblock=str(url)) if is_move(url):
+                result = move_end.unblock_move(aws, url, stop)
+            case FollowOptions(unblock=str(url)):
+                result = gate.unblock_writes(aws, url)
+            case FollowOptions(cancel=str(url)) if is_move(url):
+                result = move_end.cancel_move(aws, url, stop)
+            case _:
+                result = gate.cancel(aws, str(options.cancel), stop)
     print_result(result, result.text(), as_json=common.as_json)
+    if isinstance(result, move_end.MoveEnd):
+        sys.exit(result.exit_code)

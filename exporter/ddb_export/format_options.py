@@ -15,6 +15,7 @@ from ddb_shared.aws.clients import Aws
 from ddb_shared.errors import UsageError
 from ddb_shared.format.columns import Column
 from ddb_shared.format.manifest import FORMAT, JSONL, PARQUET, FormatOptions, Source
+from ddb_shared.runtime.cap_share import CapShare
 from ddb_shared.runtime.events import warn
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.table.capacity import Cap, units_at
@@ -23,7 +24,7 @@ from ddb_shared.table.segments import choose_segments
 
 # About 400 MB of typical items: ten seconds of work to repeat after a crash, and 2,500 objects for 1 TB.
 DEFAULT_SHARD_BYTES: Final = 64 * 1024 * 1024
-# An upload has at most 10,000 parts of 5 MiB (storage.s3.PART_BYTES), which leaves room for the bytes in the encoder.
+# An upload has at most 10,000 parts of 5 MiB (storage.upload.PART_BYTES), which leaves room for the bytes in the encoder.
 MAX_SHARD_BYTES: Final = 40 * 1024 * 1024 * 1024
 # Of an export of changes alone: nothing is scanned.
 NO_BASE: Final = FormatOptions(
@@ -58,9 +59,15 @@ def refuse_scan_options(requested: RequestedFormat, max_rcu: Cap | None, acl_mod
 
 
 def choose_format_options(
-    requested: RequestedFormat, max_rcu: Cap | None, table: Table, aws: Aws, stop: Stop
+    requested: RequestedFormat,
+    max_rcu: Cap | None,
+    table: Table,
+    aws: Aws,
+    stop: Stop,
+    *,
+    share: CapShare | None = None,
 ) -> tuple[FormatOptions, float]:
-    """The format of a new export, and the read capacity units consumed by sampling for its columns."""
+    """The format of a new export, and the read capacity units consumed by sampling for its columns; `share` is of the cap."""
     kind = requested.format or JSONL
     segments = requested.segments or choose_segments(table)
     columns: tuple[Column, ...] = ()
@@ -68,7 +75,8 @@ def choose_format_options(
     if kind == PARQUET:
         from ddb_export.sample import take_sample  # noqa: PLC0415 - 60 ms that `--help` does without
 
-        sample = take_sample(aws, table.address, segments, units_at(max_rcu, table.definition, "Read"), stop)
+        cap = units_at(max_rcu, table.definition, "Read")
+        sample = take_sample(aws, table.address, segments, cap, stop, share=share)
         columns = choose_columns(sample.items, table.key, requested.columns)
         missing = unmatched(sample.items, requested.columns or {})
         if missing:

@@ -151,7 +151,10 @@ def _aws(storage: S3Storage) -> ListedExport | None:
 
 def _unfinished(storage: S3Storage) -> ListedExport:
     stored = storage.read(manifests.STARTED)
-    if stored is None or not stored.data:  # AWS writes an empty file
+    if stored is None:  # a move was cancelled before the turn of this table
+        closed = changes.read_closed(storage)
+        return ListedExport(export=storage.url, status=UNFINISHED if closed is None else CANCELLED)
+    if not stored.data:  # AWS writes an empty file
         return ListedExport(export=storage.url, status=UNFINISHED)
     started = checkpoints.decode(storage, manifests.STARTED, stored.data, Started)
     sizes = sum(entry.size for entry in storage.list(checkpoints.SEGMENTS))
@@ -200,7 +203,7 @@ class _MoveFile(msgspec.Struct, frozen=True):
 
 
 def _listed_move(root: S3Storage, name: str, states: dict[str, str]) -> ListedMove:
-    """A move is complete once all of its exports are: those beside it, wherever the whole was copied to."""
+    """A move is told by its exports: those beside it, wherever the whole was copied to."""
     url = root.url + name
     stored = root.read(name)
     try:
@@ -208,14 +211,22 @@ def _listed_move(root: S3Storage, name: str, states: dict[str, str]) -> ListedMo
         exports = [folder_of(root, manifests.id_in(one.export)).url for one in move.exports]
     except (msgspec.DecodeError, UnicodeDecodeError, ExportError) as error:
         return ListedMove(move=url, status=DAMAGED, problem=str(error))
-    done = all(states.get(export) in {COMPLETE, CLOSED} for export in exports)
     return ListedMove(
         move=url,
-        status=COMPLETE if done else UNFINISHED,
+        status=_status_of_move({states.get(export, UNFINISHED) for export in exports}),
         tables=[export.table for export in move.exports],
         exports=exports,
         started=move.started_at,
     )
+
+
+def _status_of_move(found: set[str]) -> str:
+    """Of the whole move, by those of its exports."""
+    if CANCELLED in found:
+        return CANCELLED
+    if found <= {CLOSED, COMPLETE}:
+        return COMPLETE if COMPLETE in found else CLOSED
+    return FOLLOWING if found <= {FOLLOWING, CLOSED, COMPLETE} else UNFINISHED
 
 
 def _add_hours(text: str, hours: int) -> str:
@@ -256,6 +267,8 @@ def _move_remarks(move: ListedMove) -> list[str]:
         return [f"{move.move}: {move.problem}"]
     if move.status == UNFINISHED:
         return [f"Unless it is running, finish the move with: ddb-export --resume {move.move}"]
+    if move.status == FOLLOWING:
+        return [f"When the writers of all its tables have stopped: ddb-export --finish {move.move}"]
     return []
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ddb_export.native.chain import export_natively
-from ddb_export.native.options import warn_of_outputs
 from ddb_export.native.run import find_request, resume_native
 from ddb_export.options import ExportOptions, Method, ResumedExport
 from ddb_export.result import ExportResult
@@ -27,8 +26,6 @@ def run_by_method(
     """
     if isinstance(options, ResumedExport):
         found = find_request(options, aws)
-        if found:
-            warn_of_outputs(options.common)
         yield resume_native(options, aws, stop, *found) if found else run_export(options, aws, stop, on_begun)
         return
     if options.method is Method.AUTO:
@@ -36,7 +33,6 @@ def run_by_method(
         announce(f"Method {method.value}: {why}.")
         options = replace(options, method=method)
     if options.method is Method.PITR:
-        warn_of_outputs(options.common)
         yield from export_natively(options, aws, stop)
     else:
         yield run_export(options, aws, stop, on_begun)

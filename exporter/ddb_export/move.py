@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
+import threading
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any, Final
@@ -14,6 +13,8 @@ import msgspec
 
 import ddb_shared
 from ddb_export.dry_run import plan_export
+from ddb_export.move_result import MoveResult, moved_export
+from ddb_export.move_tables import READERS, find_tables
 from ddb_export.options import (
     MoveOptions,
     NewExport,
@@ -21,155 +22,140 @@ from ddb_export.options import (
     RequestedFormat,
     ResumedExport,
     ResumedMove,
-    is_pattern,
 )
 from ddb_export.preflight import place_checks, table_checks, with_acl
 from ddb_export.result import ExportResult
-from ddb_export.run import run_export
+from ddb_export.run import resumed_after_loss, run_export
 from ddb_shared.aws.clients import Aws
-from ddb_shared.command.move import COMPLETE, FAILED, INCOMPLETE, MovePlan, run_each
+from ddb_shared.command.move import COMPLETE, INCOMPLETE, MovePlan, for_each_table, refuse_for_move
+from ddb_shared.command.plan import DryRunPlan
 from ddb_shared.command.preflight import bucket_checks, require, run_checks
-from ddb_shared.errors import EXIT_FAILED, TableError, TransferError, UsageError, map_errors
+from ddb_shared.command.tables import Turn, run_each
+from ddb_shared.errors import StateError, TableError, UsageError
+from ddb_shared.format import changes as log
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format import moves
-from ddb_shared.format.moves import FORMAT, Move, MovedTable, MoveFormat
-from ddb_shared.runtime.events import announce
+from ddb_shared.format.moves import FOLLOW_FORMAT, FORMAT, Move, MovedTable, MoveFormat
+from ddb_shared.report.move_page import publish_move
+from ddb_shared.runtime.events import about, announce
 from ddb_shared.runtime.lease import hold
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.base import Storage
 from ddb_shared.storage.bucket import parse_bucket_url
 from ddb_shared.storage.location import open_storage
 from ddb_shared.storage.s3 import S3Storage
-from ddb_shared.table.description import Table, describe, find
-from ddb_shared.text import columns_text, duration_text, size_text
+from ddb_shared.table.description import Table, describe
+from ddb_shared.text import duration_text
 from ddb_shared.times import now_text
 
-_READERS: Final = 8
 # The parameters that `--resume MOVE` replaces: the move knows its tables and the format of its exports.
-_REPLACED_BY_RESUME: Final = frozenset({"words", "resume", *MoveFormat.__struct_fields__})
-
-
-class MovedExport(msgspec.Struct, frozen=True, kw_only=True):
-    """One table of a move; what is unknown of one that failed is null."""
-
-    table: str
-    export: str
-    status: str
-    items: int | None = None
-    bytes: int | None = None
-    shards: int | None = None
-    seconds: float | None = None
-    consumed_rcu: float | None = None
-    throttled: int | None = None
-    error: str | None = None
-    remedy: str | None = None
-
-
-class MoveResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `ddb-export --json` prints of several tables: all of the move, also those that an earlier run has exported."""
-
-    status: str
-    move: str
-    exports: list[MovedExport]
-
-    @property
-    def exit_code(self) -> int:
-        """0 only if every table is exported."""
-        return 0 if self.status == COMPLETE else EXIT_FAILED
-
-    def text(self, resume: str) -> str:
-        """One table of all tables for people, and how to finish what failed: with the command `resume`."""
-        failed = [one for one in self.exports if one.status != COMPLETE]
-        lines = [
-            columns_text(_HEAD, [_row(one) for one in self.exports]),
-            f"{len(self.exports) - len(failed):,} of {len(self.exports):,} tables exported.",
-        ]
-        if failed:
-            lines += [f"{one.table} failed: {one.error}" for one in failed]
-            lines += ["Finish the move with:", f"  {resume}"]
-        return "\n".join(lines)
-
-
-def find_tables(aws: Aws, given: Sequence[str]) -> list[Table]:
-    """The tables that are named or match, each once, in the order given, and within a pattern by name.
-
-    Raises TableError for a table that does not exist, a pattern that matches none, and two tables of the same name.
-    """
-    own = _list_tables(aws) if any(map(is_pattern, given)) else []
-    matched = {word: fnmatch.filter(own, word) for word in given if is_pattern(word)}
-    idle = [word for word, names in matched.items() if not names]
-    if idle:
-        raise TableError(
-            f"No table matches {', '.join(map(repr, idle))} among the {len(own):,} tables of this account in {aws.region}.",
-            "Check the pattern (upper and lower case differ), the account (--profile, --role-arn) and --region.",
-        )
-    addresses = dict.fromkeys(name for word in given for name in sorted(matched.get(word, [word])))
-    by_arn: dict[str, Table] = {}  # one that is named and matches as well is exported once
-    for table in _describe_all(aws, list(addresses)):
-        by_arn.setdefault(table.arn, table)
-    names = Counter(table.name for table in by_arn.values())
-    twice = [arn for arn, table in by_arn.items() if names[table.name] > 1]
-    if twice:
-        raise TableError(
-            f"Several tables have the same name: {', '.join(twice)}.",
-            "A move knows its tables by their names: export one of them by a command of its own.",
-        )
-    return list(by_arn.values())
-
-
-def _describe_all(aws: Aws, addresses: Sequence[str]) -> list[Table]:
-    """Raises TableError with all that do not exist."""
-    with ThreadPoolExecutor(_READERS) as pool:
-        found = dict(
-            zip(addresses, pool.map(lambda address: find(aws.dynamodb, address), addresses), strict=True)
-        )
-    absent = [address for address, table in found.items() if table is None]
-    if absent:
-        what = "These tables do not exist" if len(absent) > 1 else "This table does not exist"
-        raise TableError(
-            f"{what} in {aws.region} in this account: {', '.join(absent)}. Nothing was exported.",
-            "Check the names, the account (--profile, --role-arn) and --region.",
-        )
-    return [table for table in found.values() if table is not None]
-
-
-def _list_tables(aws: Aws) -> list[str]:
-    with map_errors("list the tables"):
-        pages = aws.dynamodb.get_paginator("list_tables").paginate()
-        return [name for page in pages for name in page["TableNames"]]
+_REPLACED_BY_RESUME: Final = frozenset({"words", "resume", "follow", *MoveFormat.__struct_fields__})
 
 
 def plan_move(options: NewMove, aws: Aws) -> MovePlan:
     """The plans of all tables; raises TransferError where no table is found."""
     tables = find_tables(aws, options.tables)
-    plans = [plan_export(_new_export(options, table.address), aws) for table in tables]
     command = options.common.invocation.line(without={"dry_run"})
-    return MovePlan.of([table.name for table in tables], plans, command)
+
+    def plan(index: int) -> DryRunPlan:
+        return plan_export(_new_export(options, tables[index].address), aws)
+
+    return MovePlan.of([table.name for table in tables], plan, command)
 
 
-def run_move(options: MoveOptions, aws: Aws, stop: Stop) -> tuple[MoveResult, str]:
-    """Exports every table that is not yet exported; also returns the command line that resumes the move."""
+def run_move(
+    options: MoveOptions, aws: Aws, stop: Stop, on_begun: Callable[[str], None] = lambda _: None
+) -> tuple[MoveResult, str]:
+    """Exports every table that is not yet exported; also returns the command line that resumes the move.
+
+    A move that follows its tables scans them in turn, and runs until the changes of all are closed. `on_begun` gets its URL before
+    the first capture begins. A resumed one first continues every capture that had begun: a stream keeps changes for 24 hours, and the
+    scans before a table's turn may take longer.
+    """
     root, move, url = _start(options, aws) if isinstance(options, NewMove) else _reopen(options, aws)
     resume = options.common.invocation.line("--resume", url, without=_REPLACED_BY_RESUME)
-    stop.explain(f"Finish the move with:\n  {resume}", saved=True)
+    remedy = f"Finish the move with:\n  {resume}"
+    if move.follow:
+        remedy = f"Within 24 hours, before the streams forget what was not captured:\n  {resume}"
+        on_begun(url)
+    stop.explain(remedy, saved=True)
 
+    at_once = options.common.tables_at_once
+    copy = options.common.report
+    options = replace(options, common=for_each_table(options.common, options.max_rcu))
+    bases = _Bases(url, len(move.exports))
     activity = f"The move {url} is already being exported"
-    with hold(_lease_folder(options, aws, root, move), Stop(), activity=activity) as lease:
+    leases = _lease_folder(options, aws, root, move)
+    with resumed_after_loss(remedy), hold(leases, Stop(), activity=activity) as lease:
 
-        def export(index: int, part: Stop) -> ExportResult:
+        def export(index: int, part: Stop, turn: Turn) -> ExportResult:
             lease.check()  # its loss interrupts no export, which has a lease of its own
             moved = move.exports[index]
-            result = run_export(_options_of(options, aws, root, move, moved), aws, part)
+
+            def next_table(_: str) -> None:
+                bases.add(moved.table)
+                turn.give_up()
+
+            own = _options_of(options, aws, root, move, moved)
+            result = run_export(own, aws, part, on_base=next_table, before_scan=turn.take)
             announce(
                 f"Exported {result.items:,} items of {moved.table} in {duration_text(result.seconds)}.",
                 event="result",
             )
             return result
 
-        outcomes = run_each([one.table for one in move.exports], export, stop)
-    exports = [_moved(*pair) for pair in zip(move.exports, outcomes, strict=True)]
+        outcomes = run_each(
+            [one.table for one in move.exports],
+            export,
+            stop,
+            at_once=at_once,
+            begins_at_once=_captured(aws, move) if move.follow and isinstance(options, ResumedMove) else (),
+            names_tables=move.follow or at_once > 1,
+        )
+    exports = [moved_export(*pair) for pair in zip(move.exports, outcomes, strict=True)]
     failed = any(one.status != COMPLETE for one in exports)
-    return MoveResult(status=INCOMPLETE if failed else COMPLETE, move=url, exports=exports), resume
+    found = MoveResult(status=INCOMPLETE if failed else COMPLETE, move=url, exports=exports)
+    report = found.report(options.common.invocation.line())
+    publish_move(report, moves.own_folder_of(root, move.move_id), copy=copy)
+    return found, resume
+
+
+class _Bases:
+    """Counts the tables whose base is complete, and says what to do once that is so of all."""
+
+    def __init__(self, url: str, tables: int) -> None:
+        self._url = url
+        self._tables = tables
+        self._lock = threading.Lock()
+        self._complete: set[str] = set()
+
+    def add(self, table: str) -> None:
+        """The base of this table is complete, its changes are being captured."""
+        with self._lock:
+            self._complete.add(table)
+            complete = len(self._complete)
+        announce("The base is complete.")
+        if complete == self._tables:
+            with about(""):
+                announce(
+                    f"All bases are complete. Load them and apply the changes with: ddb-import {self._url} --follow\n"
+                    f"When the writers have stopped: ddb-export --finish {self._url}"
+                )
+
+
+def _captured(aws: Aws, move: Move) -> set[int]:
+    """The tables, by their indexes, whose capture an earlier run may have begun."""
+
+    def is_begun(moved: MovedTable) -> bool:
+        return _has_begun(manifests.export_storage(aws.s3, moved.export))
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return {index for index, begun in enumerate(pool.map(is_begun, move.exports)) if begun}
+
+
+def _has_begun(folder: Storage) -> bool:
+    """Whether an earlier run has started the export in this folder, or even completed it."""
+    return any(folder.read(name, max_bytes=1) is not None for name in (manifests.STARTED, manifests.MANIFEST))
 
 
 def _lease_folder(options: MoveOptions, aws: Aws, root: S3Storage, move: Move) -> Storage:
@@ -189,7 +175,7 @@ def _start(options: NewMove, aws: Aws) -> tuple[S3Storage, Move, str]:
     require(place_checks(aws, exports))
     _check_tables(options, aws, tables)
     move = Move(
-        format=FORMAT,
+        format=FOLLOW_FORMAT if options.follow else FORMAT,
         move_id=manifests.new_export_id(time.time()),
         tool_version=ddb_shared.__version__,
         started_at=now_text(),
@@ -204,6 +190,7 @@ def _start(options: NewMove, aws: Aws) -> tuple[S3Storage, Move, str]:
             )
             for table in tables
         ],
+        follow=options.follow,
     )
     return root, move, moves.write(root, move)
 
@@ -215,7 +202,7 @@ def _check_tables(options: NewMove, aws: Aws, tables: Sequence[Table]) -> None:
         results = run_checks(table_checks(_new_export(options, table.address), aws, table))
         return [f"  {table.name}: {check.found}" for check in results if check.ok is False]
 
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         failed = [line for lines in pool.map(failures, tables) for line in lines]
     if failed:
         raise TableError(
@@ -228,6 +215,9 @@ def _reopen(options: ResumedMove, aws: Aws) -> tuple[S3Storage, Move, str]:
     root = moves.root_of(aws.s3, options.move)
     require(bucket_checks(aws, root.below(manifests.EXPORTS)))
     move = moves.read(root, options.move)
+    refuse_for_move(
+        [("--metrics", move.follow and options.common.progress.metrics)], "ddb-export --resume EXPORT"
+    )
     asked, stored = _given(options.requested), _given(move.options)
     if asked and asked != {name: stored.get(name) for name in asked}:
         raise UsageError(
@@ -240,9 +230,10 @@ def _reopen(options: ResumedMove, aws: Aws) -> tuple[S3Storage, Move, str]:
 def _options_of(
     options: MoveOptions, aws: Aws, root: S3Storage, move: Move, moved: MovedTable
 ) -> NewExport | ResumedExport:
-    """The options of one table's export: a new one, unless an earlier run has started or even completed it."""
-    folder = S3Storage(aws.s3, *parse_bucket_url(moved.export))
-    if any(folder.read(name, max_bytes=1) is not None for name in (manifests.STARTED, manifests.MANIFEST)):
+    """The options of one table's export: a new one, unless an earlier run has begun it."""
+    folder = manifests.export_storage(aws.s3, moved.export)
+    _refuse_cancelled(folder)
+    if _has_begun(folder):
         return ResumedExport(
             common=options.common, export=moved.export, max_rcu=options.max_rcu, acl_mode=options.acl_mode
         )
@@ -251,11 +242,21 @@ def _options_of(
         common=options.common,
         tables=(),
         destination=root.url,
+        follow=move.follow,
         requested=RequestedFormat(**_given(move.options)),
         max_rcu=options.max_rcu,
         acl_mode=options.acl_mode,
     )
     return replace(_new_export(new, moved.address), export_id=manifests.id_in(moved.export))
+
+
+def _refuse_cancelled(folder: S3Storage) -> None:
+    """Raises StateError where following this table was given up: without the changes, its base is a copy of no moment."""
+    closed = log.read_closed(folder)
+    if closed is not None and closed.cancelled:
+        raise StateError(
+            f"Following the table was cancelled at {closed.closed_at} (--cancel).", "Start a new move."
+        )
 
 
 def _refuse_another_table(aws: Aws, moved: MovedTable) -> None:
@@ -273,6 +274,7 @@ def _new_export(options: NewMove, address: str) -> NewExport:
         common=options.common,
         table=address,
         destination=options.destination,
+        follow=options.follow,
         requested=options.requested,
         max_rcu=options.max_rcu,
         acl_mode=options.acl_mode,
@@ -291,39 +293,3 @@ def _given(options: RequestedFormat | MoveFormat) -> dict[str, Any]:
 
 def _options_text(given: dict[str, Any]) -> str:
     return ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items()) or "defaults"
-
-
-def _moved(moved: MovedTable, outcome: ExportResult | TransferError) -> MovedExport:
-    if isinstance(outcome, TransferError):
-        return MovedExport(
-            table=moved.table,
-            export=moved.export,
-            status=FAILED,
-            error=outcome.message,
-            remedy=outcome.remedy,
-        )
-    return MovedExport(
-        table=moved.table,
-        export=moved.export,
-        status=outcome.status,
-        items=outcome.items,
-        bytes=outcome.bytes,
-        shards=outcome.shards,
-        seconds=outcome.seconds,
-        consumed_rcu=outcome.consumed_rcu,
-        throttled=outcome.throttled,
-    )
-
-
-_HEAD: Final = ("STATUS", "TABLE", "ITEMS", "SIZE", "TIME", "EXPORT")
-
-
-def _row(one: MovedExport) -> Sequence[str]:
-    return (
-        one.status,
-        one.table,
-        "-" if one.items is None else f"{one.items:,}",
-        "-" if one.bytes is None else size_text(one.bytes),
-        "-" if one.seconds is None else duration_text(one.seconds),
-        one.export,
-    )

@@ -112,11 +112,12 @@ ExportOptions = NewExport | ResumedExport
 
 @dataclass(frozen=True, kw_only=True)
 class NewMove:
-    """The options of `ddb-export TABLE… s3://BUCKET[/PREFIX]`: `tables` are names, ARNs and patterns."""
+    """The options of `ddb-export TABLE… s3://BUCKET[/PREFIX]`: `tables` are names, ARNs and patterns, `follow` is about each."""
 
     common: Common
     tables: tuple[str, ...]
     destination: str
+    follow: bool = False
     requested: RequestedFormat = field(default_factory=RequestedFormat)
     max_rcu: Cap | None = None
     acl_mode: str = "auto"

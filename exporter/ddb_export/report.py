@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.prices import capacity_cost, costs_table, price_list, s3_costs
+from ddb_shared.format import changes as log
+from ddb_shared.format import manifest as manifests
+from ddb_shared.format.changes import CHANGES_ONLY, Closed
 from ddb_shared.format.manifest import Manifest
 from ddb_shared.report import runs
 from ddb_shared.report.page import Page, Table, publish
 from ddb_shared.report.parts import run_parts, segments_chart, size_fact
 from ddb_shared.report.runs import RunRecord
-from ddb_shared.storage.s3 import PART_BYTES, S3Storage
+from ddb_shared.storage.s3 import S3Storage
+from ddb_shared.storage.upload import PART_BYTES
 from ddb_shared.table.description import from_description
 from ddb_shared.text import size_text
 
 
-def write_report(aws: Aws, storage: S3Storage, manifest: Manifest, *, copy: Path | None = None) -> None:
-    """Writes the report of a complete export beside its manifest, and to `copy`."""
-    publish(lambda: _page(aws, storage, manifest, runs.load(storage)), storage, copy=copy)
+def write_report(
+    aws: Aws, storage: S3Storage, manifest: Manifest | None = None, *, copy: Path | None = None
+) -> None:
+    """Writes the report of a complete export beside its manifest, which is read if it is not given, and to `copy`."""
+    publish(
+        lambda: _page(aws, storage, manifest or manifests.read(storage), runs.load(storage)),
+        storage,
+        copy=copy,
+    )
 
 
 def _page(aws: Aws, storage: S3Storage, manifest: Manifest, records: list[RunRecord]) -> Page:
@@ -29,10 +40,11 @@ def _page(aws: Aws, storage: S3Storage, manifest: Manifest, records: list[RunRec
         segments[shard.segment] += shard.items
     stored = sum(shard.stored_bytes for shard in manifest.shards)
     counted = manifest.table.get("ItemCount")
+    changes = _Changes.of(storage)
     return Page(
         title=f"Export of {source.table_name}",
-        verdict=f"Complete: {size_fact(manifest.items, manifest.bytes)}.",
-        kind="good",
+        verdict=_verdict(manifest, changes),
+        kind="warning" if changes and changes.closed and changes.closed.cancelled else "good",
         facts=[
             ("From", source.table_arn),
             ("To", storage.url),
@@ -53,6 +65,7 @@ def _page(aws: Aws, storage: S3Storage, manifest: Manifest, records: list[RunRec
             ),
             ("Reads", "consistent" if manifest.options.consistent_read else "eventually consistent"),
             ("Read units", f"{manifest.consumed_rcu:,.1f}"),
+            *(changes.facts() if changes else []),
         ],
         parts=[
             *run_parts(records),
@@ -63,11 +76,58 @@ def _page(aws: Aws, storage: S3Storage, manifest: Manifest, records: list[RunRec
             *([("Exported by", records[0].command)] if records else []),
             (
                 "Import it in the destination account",
-                shlex.join(["ddb-import", storage.url, source.table_name]),
+                shlex.join(
+                    ["ddb-import", storage.url, source.table_name, *(["--follow"] if changes else [])]
+                ),
             ),
             ("Prove that nothing was lost", shlex.join(["ddb-verify", storage.url, source.table_name])),
         ],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What was captured of an export that follows its table; `closed` is None while the capture is open."""
+
+    count: int
+    expired: int
+    closed: Closed | None
+
+    @classmethod
+    def of(cls, storage: S3Storage) -> _Changes | None:
+        """None of an export that does not follow."""
+        if log.read_stream(storage) is None:
+            return None
+        closed, last = log.read_closed(storage), log.latest(storage)
+        return cls(last.total_changes if last else 0, last.total_expired if last else 0, closed)
+
+    def verdict(self) -> str:
+        """What the verdict says of them."""
+        if self.closed is None:
+            return " Changes were still being captured when this report was written."
+        if self.closed.cancelled:
+            return " The capture of changes was cancelled, so they are not complete."
+        return f" {self.count:,} changes were captured."
+
+    def facts(self) -> list[tuple[str, object]]:
+        """How many, and how the capture ended."""
+        expired = f", {self.expired:,} of them deletions by time to live" if self.expired else ""
+        facts: list[tuple[str, object]] = [("Changes captured", f"{self.count:,}{expired}")]
+        if self.closed is None:
+            return [*facts, ("Capture", "open when this report was written")]
+        if self.closed.cancelled:
+            return [*facts, ("Capture", f"cancelled at {self.closed.closed_at}")]
+        proof = f"{self.closed.proof}: {self.closed.explains}"
+        return [*facts, ("Capture", f"closed at {self.closed.closed_at}"), ("Proof", proof)]
+
+
+def _verdict(manifest: Manifest, changes: _Changes | None) -> str:
+    base = (
+        "Changes alone, without a base."
+        if manifest.method == CHANGES_ONLY
+        else f"Complete: {size_fact(manifest.items, manifest.bytes)}."
+    )
+    return base + (changes.verdict() if changes else "")
 
 
 def _costs(aws: Aws, manifest: Manifest, stored: int) -> Table:

@@ -13,7 +13,7 @@ from ddb_shared.command.routes import NATIVE_SECONDS, Route, TableFacts, routes_
 from ddb_shared.errors import TransferError
 from ddb_shared.storage.bucket import check_bucket
 from ddb_shared.storage.s3 import S3Storage
-from ddb_shared.table.capacity import NEW_TABLE_WRITE_UNITS
+from ddb_shared.table.capacity import NEW_TABLE_READ_UNITS, NEW_TABLE_WRITE_UNITS
 from ddb_shared.table.description import Table
 from ddb_shared.text import duration_text, size_text
 
@@ -26,6 +26,9 @@ def routes_for(options: NewExport, aws: Aws, table: Table, exports: S3Storage) -
     reads = read_units(table.size_bytes, consistent=bool(options.requested.consistent_read))
     writes = write_units(table.item_count, table.size_bytes, table.index_count)
     rate = NEW_TABLE_WRITE_UNITS if table.on_demand else table.write_units
+    scan_seconds = _scan_seconds(options, table, reads)
+    if scan_seconds is None and table.on_demand:
+        scan_seconds = reads / NEW_TABLE_READ_UNITS
     prices = price_list(aws, table.region, table.table_class)
     costs = {
         kind: total_usd([capacity_cost(prices, kind, units, on_demand=table.on_demand)])
@@ -37,7 +40,7 @@ def routes_for(options: NewExport, aws: Aws, table: Table, exports: S3Storage) -
         is_global=bool(table.definition.get("Replicas")),
         backups=_backups(aws, table),
         other_region=_is_elsewhere(aws, table, exports),
-        scan_seconds=_scan_seconds(options, table, reads),
+        scan_seconds=scan_seconds,
         scan_usd=costs["Read"],
         read_units=reads,
         load_seconds=writes / rate if rate else None,

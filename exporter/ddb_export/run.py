@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 
 from ddb_export.capture.capture import Capture
-from ddb_export.capture.following import following, is_following, wait_for_end
+from ddb_export.capture.following import following, is_following, tell_next_steps, wait_for_end
 from ddb_export.finish import finish
-from ddb_export.options import ExportOptions, ResumedExport
+from ddb_export.options import ExportOptions, NewExport, ResumedExport
 from ddb_export.preflight import with_acl
 from ddb_export.report import write_report
 from ddb_export.result import ExportResult
@@ -27,7 +27,7 @@ from ddb_shared.command.control import Controllable, controlled
 from ddb_shared.command.identity import expiry_warnings
 from ddb_shared.command.plan import read_units, seconds_for
 from ddb_shared.dynamodb.rate import max_workers_at
-from ddb_shared.errors import AccessError, BucketError, ServiceError
+from ddb_shared.errors import AccessError, BucketError, ServiceError, StateError
 from ddb_shared.format import changes as log
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format.manifest import Manifest
@@ -41,16 +41,23 @@ from ddb_shared.storage.location import open_storage
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.table.capacity import units_at
 
-# The parameters that `--resume EXPORT` replaces.
-_REPLACED_BY_RESUME: Final = frozenset({"words", "resume", "follow", "changes_only"})
+# The parameters that `--resume EXPORT` replaces, of a move as well.
+_REPLACED_BY_RESUME: Final = frozenset({"words", "resume", "follow", "changes_only", "tables_at_once"})
 
 
 def run_export(
-    options: ExportOptions, aws: Aws, stop: Stop, on_begun: Callable[[str], None] = lambda _: None
+    options: ExportOptions,
+    aws: Aws,
+    stop: Stop,
+    on_begun: Callable[[str], None] = lambda _: None,
+    *,
+    on_base: Callable[[str], None] = tell_next_steps,
+    before_scan: Callable[[], None] = lambda: None,
 ) -> ExportResult:
     """Exports the table, or finishes an interrupted export.
 
-    One that follows its table runs until its changes are closed; `on_begun` gets its URL as soon as they are captured.
+    One that follows its table runs until its changes are closed; `on_begun` gets its URL as soon as they are captured, `on_base`
+    once its base is complete. `before_scan` may wait: the changes are captured meanwhile.
     """
     started_at = time.monotonic()
     complete: Manifest | None = None
@@ -64,10 +71,12 @@ def run_export(
     remedy = f"Finish the export with:\n  {resume_command(export, options)}"
     if is_following(export.storage):
         remedy = f"Within 24 hours, before the stream forgets what was not captured:\n  {resume_command(export, options)}"
+    elif isinstance(options, NewExport) and options.follow:
+        raise StateError("The follow was cancelled at this moment (--cancel).", "Start a new export.")
     stop.explain(remedy, saved=True)
     renewals = open_storage(aws.lease_s3, export.storage.url)
     activity = f"The export {export.storage.url} is already being written"
-    with _resumed_after_loss(remedy), hold(renewals, stop, activity=activity) as lease:
+    with resumed_after_loss(remedy), hold(renewals, stop, activity=activity) as lease:
         aws = aws.under(lease.guard)
         export = replace(export, storage=S3Storage(aws.s3, export.storage.bucket, export.storage.prefix))
         if isinstance(options, ResumedExport) and complete is None:
@@ -76,15 +85,19 @@ def run_export(
         try:
             with following(export.storage, export.table.address, aws, stop, on_begun=on_begun) as capture:
                 if complete is None:
+                    before_scan()
                     throttled = _scan(export, options, aws, stop, lease, capture=capture)
                     stop.check()
                     lease.check()
                     complete = finish(export, aws)
                     write_report(aws, export.storage, complete, copy=options.common.report)
                 if capture is not None:
-                    wait_for_end(capture, export.storage, options.common.progress)
+                    on_base(export.storage.url)
+                    closed = wait_for_end(capture, options.common.progress)
                     stop.check()
                     lease.check()
+                    if closed is not None:  # which the report of the base could not know
+                        write_report(aws, export.storage, complete, copy=options.common.report)
         except (AccessError, BucketError, ServiceError) as error:
             error.add_remedy(remedy)
             raise
@@ -92,8 +105,8 @@ def run_export(
 
 
 @contextmanager
-def _resumed_after_loss(remedy: str) -> Iterator[None]:
-    """Where the lease is lost, the same command would begin a new export."""
+def resumed_after_loss(remedy: str) -> Iterator[None]:
+    """Where the lease is lost, the same command would begin a new export or move."""
     try:
         yield
     except LeaseLostError as error:
@@ -163,7 +176,7 @@ def _scan(
         {state.segment for state in load_states(export.storage) if state.done} if export.done_items else set()
     )
     max_rcu = _max_rcu(export, options)
-    small = common.processes is None and is_small(aws, export.table)
+    small = not common.scheduler and common.processes is None and is_small(aws, export.table)
     task = ScanTask(
         aws=common.aws,
         table=export.table.address,

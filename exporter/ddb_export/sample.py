@@ -10,10 +10,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ddb_shared.aws.clients import Aws
 from ddb_shared.dynamodb.client import open_client
-from ddb_shared.dynamodb.rate import RateLimiter
 from ddb_shared.dynamodb.scan import SegmentScan
-from ddb_shared.runtime.loop import run_loop
-from ddb_shared.runtime.runner import SMALL_BYTES
+from ddb_shared.runtime.cap_share import CapShare
+from ddb_shared.runtime.loop import run_loop, shared_rate_limiter
+from ddb_shared.runtime.progress import ProgressEvent
+from ddb_shared.runtime.runner import SMALL_BYTES, Channel, Serial, ignore
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.table.description import Table
 from ddb_shared.table.segments import MIN_SEGMENTS
@@ -49,20 +50,35 @@ class Sample(msgspec.Struct, frozen=True):
     consumed_rcu: float
 
 
-def take_sample(aws: Aws, table: str, segments: int, max_rcu: float | None, stop: Stop) -> Sample:
-    """The first items of up to MAX_SEGMENTS segments; fewer after a stop."""
-    return run_loop(_take(aws, table, segments, max_rcu, stop), threads=1)
+def take_sample(
+    aws: Aws,
+    table: str,
+    segments: int,
+    max_rcu: float | None,
+    stop: Stop,
+    *,
+    share: CapShare | None = None,
+) -> Sample:
+    """The first items of up to MAX_SEGMENTS segments, under the cap that is shared with others; raises Interrupted after a signal."""
+
+    def take(_: None, channel: Channel) -> Sample:
+        return run_loop(_take(aws, table, segments, max_rcu, channel), threads=1)
+
+    return Serial(share).alone(take, None, ignore, stop)
 
 
-async def _take(aws: Aws, table: str, segments: int, max_rcu: float | None, stop: Stop) -> Sample:
+async def _take(aws: Aws, table: str, segments: int, max_rcu: float | None, channel: Channel) -> Sample:
     chosen = range(0, segments, -(-segments // MAX_SEGMENTS))
     limit = -(-SAMPLE_ITEMS // len(chosen))
     limit_open = asyncio.Semaphore(_CONCURRENCY)
-    async with open_client(aws, _CONCURRENCY, RateLimiter(max_rcu)) as client:
+    async with (
+        shared_rate_limiter(max_rcu, channel) as rate_limiter,
+        open_client(aws, _CONCURRENCY, rate_limiter) as client,
+    ):
 
         async def page(segment: int) -> Sample:
             async with limit_open:
-                if stop.requested():
+                if channel.stopping():
                     return Sample([], 0.0)
                 scan = SegmentScan(
                     client=client,
@@ -72,6 +88,7 @@ async def _take(aws: Aws, table: str, segments: int, max_rcu: float | None, stop
                     consistent_read=False,
                 )
                 found = await scan.page(None, limit)
+            channel.report(ProgressEvent(units=found.consumed_units))
             items = [msgspec.json.decode(item, type=dict[str, Any]) for item in found.items]
             return Sample(items, found.consumed_units)
 

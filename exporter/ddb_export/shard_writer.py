@@ -1,6 +1,6 @@
 """Writes one data shard: encodes, hashes and uploads items in one stream.
 
-Runs in threads; everything except joining releases the GIL. Memory: one upload part (`storage.s3.PART_BYTES`), one page
+Runs in threads; everything except joining releases the GIL. Memory: one upload part (`storage.upload.PART_BYTES`), one page
 of items (1 MB) and the data in the encoder.
 """
 
@@ -17,7 +17,7 @@ import msgspec
 
 from ddb_export.encoders import open_encoder
 from ddb_export.encoding import Encoding
-from ddb_shared.errors import ShardError, map_errors
+from ddb_shared.errors import ShardError
 from ddb_shared.format.manifest import DATA, Shard
 from ddb_shared.storage.s3 import S3Storage
 
@@ -59,7 +59,7 @@ class ShardWriter:
         """Completes the upload and checks the size of the object."""
         with self._lock:
             self._store(self._encoder.finish())
-            self._storage.complete(self._name, self._upload)
+            self._upload.complete()
         stored = self._storage.stat(self._name)
         if stored.size != self.stored_bytes:
             raise ShardError(
@@ -80,15 +80,14 @@ class ShardWriter:
     def abort(self) -> None:
         """Discards the upload; nothing has become visible."""
         with self._lock:
-            self._storage.discard(self._name, self._upload)
+            self._upload.discard()
 
     def _store(self, data: bytes) -> None:
         if data:
             self._md5.update(data)
             self._sha256.update(data)
             self.stored_bytes += len(data)
-            with map_errors(f"write {self._storage.url}{self._name}"):
-                self._upload.write(data)
+            self._upload.write(data)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from ddb_export.preflight import checks
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.preflight import bucket_checks, require
 from ddb_shared.errors import ExportError
+from ddb_shared.format import changes as log
 from ddb_shared.format import checkpoint as checkpoints
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format.checkpoint import SegmentCheckpoint
@@ -69,7 +70,9 @@ def start(options: NewExport, aws: Aws, stop: Stop) -> Export:
     settings, sampled_rcu = (
         (NO_BASE, 0.0)
         if options.changes_only
-        else choose_format_options(options.requested, options.max_rcu, table, aws, stop)
+        else choose_format_options(
+            options.requested, options.max_rcu, table, aws, stop, share=options.common.share
+        )
     )
     started = Started(
         started_at=now_text(),
@@ -79,7 +82,7 @@ def start(options: NewExport, aws: Aws, stop: Stop) -> Export:
         options=settings,
         sampled_rcu=sampled_rcu,
     )
-    if options.follow:
+    if options.follow and log.read_stream(storage) is None:  # a move may have been killed at this point
         declare(storage, table, changes_only=options.changes_only)
     storage.write(manifests.STARTED, msgspec.json.encode(started), new=True)
     return Export(storage, table, started, done_items=0)

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ddb_import.definition.create import CreateOptions, Indexes, parse_kms_pair
-from ddb_import.definition.given import GivenDefinition, parse_key, read_definition
-from ddb_import.definition.table_spec import ON_DEMAND, PROVISIONED
+from ddb_import.create_options import create_options
 from ddb_import.move_tables import Selection, move_options, refuse_with_table, select_tables
 from ddb_import.options import (
     DEFAULT_REJECT_LIMIT,
@@ -27,7 +25,7 @@ from ddb_shared.command.control import Change, change_of, control_options, print
 from ddb_shared.command.groups import Command
 from ddb_shared.command.identity import open_session
 from ddb_shared.command.main import run
-from ddb_shared.command.move import refuse_for_move
+from ddb_shared.command.move import refuse_for_move, refuse_for_one
 from ddb_shared.command.options import Common, common_options, state_owner_option
 from ddb_shared.command.output import print_result
 from ddb_shared.command.values import TABLE, Capacity, Location
@@ -37,9 +35,10 @@ from ddb_shared.permissions import Side
 from ddb_shared.runtime.stop import stop_on_signals
 from ddb_shared.storage.bucket import bucket_besides, parse_bucket_url, refuse_access_point
 from ddb_shared.storage.location import is_local
-from ddb_shared.table.capacity import NEW_TABLE_WRITE_UNITS, Cap
+from ddb_shared.table.capacity import Cap
 
 if TYPE_CHECKING:
+    from ddb_import.definition.create import CreateOptions
     from ddb_import.result import ImportResult
     from ddb_shared.aws.clients import Aws
 
@@ -55,6 +54,7 @@ Examples:
   ddb-import s3://…/01715685260608-c488b4e1/ s3://…/01715688860608-0f2a9c1d/ Orders
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --create-table --follow --verify
   ddb-import s3://shared-bucket/moves/01715685260608-c488b4e1.json --create-table --rename 'prod*=new*' --verify
+  ddb-import s3://shared-bucket/moves/01715685260608-c488b4e1.json --create-table --follow
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --status
   ddb-import s3://…/01715685260608-c488b4e1/ Orders --control --max-wcu 500
 
@@ -75,9 +75,6 @@ class RejectLimitType(click.ParamType[RejectLimit]):
         if not found or (found[2] and not 0 < float(found[2]) <= 100):  # noqa: PLR2004 - percent
             self.fail(f"{value!r} is neither a number of items nor a percentage of up to 100%.", param, ctx)
         return RejectLimit(float(found[2]), percent=True) if found[2] else RejectLimit(int(found[1]))
-
-
-_BILLING_MODES: Final = {"pay-per-request": ON_DEMAND, "provisioned": PROVISIONED}
 
 
 @click.command("ddb-import", cls=Command, epilog=EPILOG)
@@ -132,8 +129,9 @@ _BILLING_MODES: Final = {"pay-per-request": ON_DEMAND, "provisioned": PROVISIONE
     "--follow",
     is_flag=True,
     help="Load the base of an export that follows its table, then apply changes as they are captured, until the capture is "
-    "closed (ddb-export --finish). It may start as soon as the export has begun. Until it has ended, items may go back in "
-    "time for a while, and what others write to TABLE is overwritten.",
+    "closed (ddb-export --finish). It may start as soon as the export has begun, and ends with 1 where no run has "
+    "exported or captured for ten minutes. Until it has ended, items may go back in time for a while, and what others write to "
+    "TABLE is overwritten.",
 )
 @click.option(
     "--base-only",
@@ -147,66 +145,13 @@ _BILLING_MODES: Final = {"pay-per-request": ON_DEMAND, "provisioned": PROVISIONE
     help="Of an export that holds changes alone (ddb-export --follow --changes-only): the export of the move that is rolled back. "
     "Its verification proves that TABLE held what the changes began with.  [default: exports beside the changes]",
 )
-@click.option(
-    "--create-table",
-    is_flag=True,
-    help="Create the table as described in the export, or use an existing one with the same keys and report how it "
-    "differs. Indexes are created with the table; streams, tags, backups, autoscaling, time to live, policies and "
-    "deletion protection are set after the load.",
-)
-@click.option(
-    "--key",
-    metavar="NAME:TYPE[,NAME:TYPE]",
-    help="With --create-table, of an export that holds no table definition, such as AWS's own: create an on-demand table with "
-    "this key, such as pk:S,sk:N.",
-)
-@click.option(
-    "--definition",
-    metavar="FILE",
-    help="The same by a file: the output of `aws dynamodb describe-table`, a CreateTable request, or the manifest.json of an "
-    "export.",
-)
-@click.option(
-    "--billing-mode",
-    type=click.Choice(list(_BILLING_MODES)),
-    help="With --create-table: the billing mode.  [default: the source's]",
-)
-@click.option(
-    "--warm-write-units",
-    type=click.IntRange(min=NEW_TABLE_WRITE_UNITS),  # CreateTable refuses less
-    metavar="N",
-    help="With --create-table: set the warm throughput of the table and its global indexes to N write units per second, so "
-    "that a new on-demand table accepts full speed at once. AWS charges once for each unit above the default (4,000), and "
-    "the value cannot be lowered again: https://aws.amazon.com/dynamodb/pricing/.",
-)
-@click.option(
-    "--map-kms",
-    "kms_keys",
-    multiple=True,
-    metavar="SOURCE=DEST",
-    help="With --create-table: the key DEST to use for a table encrypted with the key SOURCE; alias/aws/dynamodb is the "
-    "AWS managed key.",
-)
-@click.option(
-    "--indexes",
-    type=click.Choice([choice.value for choice in Indexes]),
-    help="With --create-table: create the global indexes with the table, or after its items are loaded.  "
-    "[default: with-table]",
-)
-@click.option(
-    "--with-resource-policy",
-    is_flag=True,
-    help="With --create-table: set the resource policies of the table and its stream as well, which the export holds. They are "
-    "shown in any case; whoever wrote the export could grant access to the table with them.",
-)
-@click.option(
-    "--definition-only", is_flag=True, help="With --create-table: create the table but load nothing."
-)
+@create_options
 @click.option(
     "--verify",
     is_flag=True,
     help="Compare the table with the export after the load, like ddb-verify, before time to live and the other settings of "
-    "--create-table are enabled. With --follow: with the base and all changes, once the capture is closed and they are applied.",
+    "--create-table are enabled. With --follow: with the base and all changes, once the capture is closed and they are applied; "
+    "after ddb-verify --so-far, only the items that changed since.",
 )
 @click.option(
     "--dry-run",
@@ -243,15 +188,7 @@ def command(
     follow: bool,
     base_only: bool,
     rollback_of: str | None,
-    create_table: bool,
-    key: str | None,
-    definition: str | None,
-    billing_mode: str | None,
-    warm_write_units: int | None,
-    kms_keys: tuple[str, ...],
-    indexes: str | None,
-    with_resource_policy: bool,
-    definition_only: bool,
+    create: CreateOptions | None,
     verify: bool,
     dry_run: bool,
     status: bool,
@@ -271,6 +208,7 @@ def command(
     is_move = any(map(manifests.is_move, words))
     if not is_move:
         selection.refuse()
+        refuse_for_one(common)
     exports, table = (words, "") if is_move else _exports_and_table(words)
     change = change_of(max_wcu, pause=pause, proceed=proceed, controlled=controlled)
     if is_move and status:
@@ -284,20 +222,11 @@ def command(
     if status or controlled:
         _look(common, _only(exports), table, state, change if controlled else None)
         return
-    requested = CreateOptions(
-        billing_mode=_BILLING_MODES.get(billing_mode or ""),
-        warm_write_units=warm_write_units,
-        kms_keys=tuple(map(parse_kms_pair, kms_keys)),
-        indexes=Indexes(indexes or Indexes.WITH_TABLE),
-        definition_only=definition_only,
-        given=_given_definition(key, definition),
-        with_resource_policy=with_resource_policy,
-    )
-    if not create_table:
-        _refuse_without_create_table(requested, indexes=indexes)
     if follow and (base_only or from_rejects):
         raise UsageError("--follow excludes --base-only and --from-rejects.", "Omit one of them.")
-    if definition_only and verify:
+    if restart and from_rejects:
+        raise UsageError("--restart discards the rejects that --from-rejects loads.", "Omit one of them.")
+    if verify and create and create.definition_only:
         raise UsageError("--definition-only loads no items for --verify to compare.", "Omit one of them.")
     options = ImportOptions(
         common=common,
@@ -309,7 +238,7 @@ def command(
         state=state,
         restart=restart,
         from_rejects=from_rejects,
-        create=requested if create_table else None,
+        create=create,
         verify=verify,
         follow=follow,
         base_only=base_only,
@@ -375,14 +304,16 @@ def _refuse_for_move(options: ImportOptions) -> None:
     """Raises UsageError for what belongs to the import of one export."""
     refuse_for_move(
         [
-            ("--follow", options.follow),
             ("--base-only", options.base_only),
             ("--rollback-of", options.rollback_of),
             ("--restart", options.restart),
             ("--from-rejects", options.from_rejects),
             (f"--engine {options.engine.value}", options.engine is not Engine.BATCH_WRITE),
             ("--key or --definition", options.create and options.create.given),
-            ("--report", options.common.report),
+            (
+                "--metrics",
+                (options.follow or options.common.tables_at_once > 1) and options.common.progress.metrics,
+            ),
         ],
         "ddb-import EXPORT TABLE",
     )
@@ -409,7 +340,8 @@ def _look_at_move(common: Common, move: str, selection: Selection, state: str | 
     from ddb_import.move_status import move_status
 
     common, aws = open_session(common, Side.DESTINATION, state_bucket=bucket_besides(state, move))
-    found = move_status(aws, select_tables(aws, move, selection), state)
+    access = common.invocation.access("state", "state_owner")
+    found = move_status(aws, select_tables(aws, move, selection), state, access=access)
     print_result(found, found.text(common.invocation.line(without={"status"})), as_json=common.as_json)
 
 
@@ -440,7 +372,8 @@ def _look(common: Common, export: str, table: str, state: str | None, change: Ch
 
     common, aws = open_session(common, Side.DESTINATION, state_bucket=bucket_besides(state, export))
     if change is None:
-        found = import_status(aws, export, table, state)
+        access = common.invocation.access("state", "state_owner")
+        found = import_status(aws, export, table, state, access=access)
         print_result(found, found.text(), as_json=common.as_json)
         return
     storage = find_state(aws, manifests.export_storage(aws.s3, export), table, state)
@@ -449,31 +382,6 @@ def _look(common: Common, export: str, table: str, state: str | None, change: Ch
             f"No import of {export} into {table} has begun.", "Start it with the rate that you want."
         )
     print_applied(storage, change, as_json=common.as_json)
-
-
-def _given_definition(key: str | None, path: str | None) -> GivenDefinition | None:
-    """The definition that the options give; raises UsageError."""
-    if key and path:
-        raise UsageError("--key and --definition both say how the table is made.", "Leave one out.")
-    if path:
-        return read_definition(path)
-    return parse_key(key) if key else None
-
-
-def _refuse_without_create_table(requested: CreateOptions, *, indexes: str | None) -> None:
-    """Raises UsageError if an option of --create-table is given without it."""
-    given = {
-        "--billing-mode": requested.billing_mode,
-        "--warm-write-units": requested.warm_write_units,
-        "--map-kms": requested.kms_keys,
-        "--indexes": indexes,
-        "--definition-only": requested.definition_only,
-        "--with-resource-policy": requested.with_resource_policy,
-        "--key or --definition": requested.given,
-    }
-    for option, value in given.items():
-        if value:
-            raise UsageError(f"{option} requires --create-table.", "Add --create-table.")
 
 
 def _text(result: ImportResult) -> str:

@@ -214,7 +214,7 @@ class _Loader:
         Raises ShardError if the object itself is damaged; otherwise it was damaged in transit.
         """
         await self._drain(shard_progress)
-        shard_progress.reset()
+        await asyncio.to_thread(shard_progress.reset)
         await asyncio.to_thread(ShardReader(self._export, shard).verify_checksum)
 
     async def _send_batches(
@@ -272,8 +272,9 @@ class _Loader:
             if found and found.run == self._task.run
             else ShardCheckpoint(shard=shard, run=self._task.run)
         )
-        kept = read_rejects(self._storage, rejects_file(shard)) if state.rejected else []
-        return ShardProgress(state, [reject for reject in kept if reject.line <= state.confirmed])
+        return ShardProgress(
+            state, read_rejects(self._storage, rejects_file(shard)) if state.rejected else []
+        )
 
     async def _save_regularly(self) -> None:
         while True:
@@ -292,8 +293,10 @@ class _Loader:
                 return
             self._guard.wait_in_thread()  # a state in a local folder has no requests that would ask
             self._writer.save()
-            if state.rejected != before.rejected:
-                write_rejects(self._storage, rejects_file(state.shard), list(shard_progress.rejects))
+            rejects = list(shard_progress.rejects)
+            if len(rejects) != shard_progress.saved_rejects:
+                write_rejects(self._storage, rejects_file(state.shard), rejects)
+                shard_progress.saved_rejects = len(rejects)
             checkpoints.save(self._storage, state)
             shard_progress.saved = state
 

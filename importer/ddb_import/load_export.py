@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -13,13 +14,21 @@ from ddb_import.apply.state import CHANGE_REJECTS, read_apply
 from ddb_import.ledger import Ledger
 from ddb_import.load import OPEN_PARQUET_SHARDS, OPEN_SHARDS, Loaded, LoadPart, LoadTask, load_shards
 from ddb_import.native.bulk import load_in_bulk
-from ddb_import.options import Engine, ImportOptions, OnExisting
-from ddb_import.preflight import holds_items, interleave
+from ddb_import.options import ImportOptions, OnExisting
+from ddb_import.preflight import interleave
 from ddb_import.prepare import ExportLoad, Work
 from ddb_import.reject_watch import RejectWatch
 from ddb_import.rejects import RejectsTask, load_rejects
 from ddb_import.result import ExportOutcome, Sums, add_counts
-from ddb_import.state import ImportPlan, clear_old_rejects, complete_plan, load_or_create_plan, read_plan
+from ddb_import.saved import is_bulk, refuse_emptied, refuse_skipped_base
+from ddb_import.state import (
+    IMPORTING,
+    ImportPlan,
+    clear_old_rejects,
+    complete_plan,
+    load_or_create_plan,
+    read_plan,
+)
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.control import Controllable, controlled
 from ddb_shared.dynamodb.rate import max_workers_at
@@ -38,20 +47,23 @@ from ddb_shared.table.description import find
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads the exports of one import, one after another. `made_table` says that ImportTable has just loaded the full one."""
+    """Loads the exports of one import, one after another.
+
+    `made_table` says that ImportTable has just loaded the full one. `on_base` is called once a base is loaded, and before its changes
+    are applied.
+    """
 
     work: Work
     options: ImportOptions
     aws: Aws
     stop: Stop
     made_table: bool = False
+    on_base: Callable[[], None] = lambda: None
 
     def run(self, load: ExportLoad) -> ExportOutcome:
         """One export; after a stop, only a part of it."""
         renewals = open_storage(self.aws.lease_s3, load.storage.url)
-        with hold(
-            renewals, self.stop, activity="This export is already being imported into this table"
-        ) as lease:
+        with hold(renewals, self.stop, activity=IMPORTING) as lease:
             guarded = open_storage(self.aws.under(lease.guard).s3, load.storage.url)
             outcome = self._run(replace(load, storage=guarded), lease)
             self._refuse_replaced()
@@ -68,19 +80,25 @@ class Loader:
                 "Run the command with --restart to load everything again.",
             )
 
-    def _is_bulk(self, load: ExportLoad) -> bool:
-        """Whether DynamoDB is to load the export into the table; one that is loaded is not loaded again."""
-        if self.options.engine is not Engine.BULK or load.given.increment or self.options.from_rejects:
-            return False
-        saved = read_plan(load.storage)
-        return self.options.restart or saved is None or not saved.completed_at
-
     def _run(self, load: ExportLoad, lease: HeldLease) -> ExportOutcome:
         options, given = self.options, load.given
-        if self._is_bulk(load):
-            job = load_in_bulk(load, self.work.table, options, self.aws, self.stop, max_wcu=self.work.max_wcu)
+        if is_bulk(load, options):
+            job = load_in_bulk(
+                load,
+                self.work.table,
+                options,
+                self.aws,
+                self.stop,
+                guard=lease.guard,
+                max_wcu=self.work.max_wcu,
+            )
             lease.check()
             return self._with_changes(load, ExportOutcome.of_job(load, job, is_new=True), lease)
+        if options.from_rejects and read_plan(load.storage) is None:
+            raise StateError(
+                f"There are no rejects: {given.folder.url} was never loaded into {self.work.table.arn}.",
+                "Run the command without --from-rejects (with --state, give the same one here).",
+            )
         on_existing = OnExisting.OVERWRITE if given.increment else options.on_existing
         plan = load_or_create_plan(
             load.storage, given.manifest, self.work.table, on_existing, restart=options.restart
@@ -94,7 +112,8 @@ class Loader:
         ledger = open_ledger(load.storage, plan.run)
         before = Sums.of(ledger.states)
         if plan.run > 1 and not plan.completed_at:
-            clear_old_rejects(load.storage, ledger.with_rejects())
+            clear_old_rejects(load.storage, ledger.with_rejects(), self.stop.requested)
+            self.stop.check()
         if plan.completed_at:
             self._report_completion(load, plan, before)
         try:
@@ -114,12 +133,8 @@ class Loader:
         plan = read_plan(load.storage) if load.has_changes else None
         if plan is None:
             return outcome
-        if plan.on_existing == OnExisting.SKIP:
-            raise StateError(
-                "The base was loaded with --on-existing skip: items that the table held before may differ from the base, which "
-                "the changes continue.",
-                "Load everything again with --restart --on-existing overwrite.",
-            )
+        refuse_skipped_base(plan)
+        self.on_base()
         cut_over, cost = self._following(load, plan, lease).run()
         return replace(outcome, cut_over=cut_over, cost=outcome.cost.plus(cost))
 
@@ -150,13 +165,7 @@ class Loader:
 
     def _report_completion(self, load: ExportLoad, plan: ImportPlan, done: Sums) -> None:
         """Announces that the import is complete; raises StateError if the table is empty although items were loaded."""
-        table = self.work.table
-        lost = load.given.increment is None and not load.given.stream and done.confirmed > done.rejected
-        if lost and holds_items(self.aws, table) is False:
-            raise StateError(
-                f"The import into {table.arn} completed at {plan.completed_at}, but the table is empty now.",
-                "Run the command with --restart to load everything again.",
-            )
+        refuse_emptied(self.aws, self.work.table, load, plan, done)
         announce(f"This import was completed at {plan.completed_at}: there is nothing to load.")
 
     def _load(self, load: ExportLoad, plan: ImportPlan, ledger: Ledger, lease: HeldLease) -> Loaded:
@@ -213,10 +222,13 @@ class Loader:
         files = (CHANGE_REJECTS,) if changes else ()
         tasks = [RejectsTask(load=self._task(load, plan), states=states, files=files)]
         with display(self.options.common.progress, progress) as on_event:
-            loaded = Serial().run(load_rejects, tasks, on_event, self.stop, lease=lease)[0]
+            loaded = Serial().run(load_rejects, tasks, on_event, self.stop, lease=lease)
         ledger.read_again()
         recount_rejects(load.storage, plan.run)
-        return loaded
+        if not loaded:  # stopped before it began
+            lease.check()
+            self.stop.check_any()
+        return loaded[0]
 
     def _earlier_rejects(self, load: ExportLoad) -> tuple[str, ...]:
         chain = self.work.chain
@@ -248,3 +260,8 @@ class Loader:
 def resume_command(options: ImportOptions) -> str:
     """The command line that resumes this import: the same one, without --restart."""
     return options.common.invocation.line(without={"restart", "dry_run"})
+
+
+def rest_command(options: ImportOptions) -> str:
+    """The command line that loads the shards that are left, also after a run of the rejects alone."""
+    return options.common.invocation.line(without={"restart", "dry_run", "from_rejects"})

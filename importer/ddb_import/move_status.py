@@ -59,18 +59,22 @@ class MoveStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.move in words and "--only" not in words
 
 
-def move_status(aws: Aws, selected: SelectedMove, state: str | None) -> MoveStatus:
-    """Where all tables stand."""
+def move_status(
+    aws: Aws, selected: SelectedMove, state: str | None, *, access: Sequence[str] = ()
+) -> MoveStatus:
+    """Where all tables stand; `access` as for the status of one."""
     with ThreadPoolExecutor(_READERS) as pool:
-        tables = list(pool.map(lambda pair: _status_of(aws, selected, pair, state), selected.pairs))
+        tables = list(pool.map(lambda pair: _status_of(aws, selected, pair, state, access), selected.pairs))
     return MoveStatus(status=_overall({one.status for one in tables}), move=selected.url, tables=tables)
 
 
-def _status_of(aws: Aws, selected: SelectedMove, pair: Pair, state: str | None) -> MovedStatus:
+def _status_of(
+    aws: Aws, selected: SelectedMove, pair: Pair, state: str | None, access: Sequence[str]
+) -> MovedStatus:
     status, found, problem = UNKNOWN, None, None
     try:
         require_export(aws, selected, pair)
-        found = import_status(aws, pair.export, pair.target, state)
+        found = import_status(aws, pair.export, pair.target, state, access=access)
         status = found.status
     except TransferError as error:
         status = NOT_EXPORTED if isinstance(error, NotExportedError) else UNKNOWN
@@ -93,12 +97,16 @@ def _overall(found: set[str]) -> str:
     return RUNNING if RUNNING in found else INTERRUPTED
 
 
-_HEAD: Final = ("STATUS", "TABLE", "FROM", "ITEMS", "OF", "REJECTED")
+_HEAD: Final = ("STATUS", "TABLE", "FROM", "ITEMS", "OF", "CHANGES", "OF", "REJECTED")
 
 
 def _row(one: MovedStatus) -> Sequence[str]:
     found = one.import_
-    counts = (found.items_done, found.items_total, found.items_rejected) if found else (None,) * 3
+    counts = (
+        (found.items_done, found.items_total, found.changes_applied, found.changes, found.items_rejected)
+        if found
+        else (None,) * 5
+    )
     return (
         one.status,
         found.table if found else one.table,  # the ARN once it is known

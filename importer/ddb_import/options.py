@@ -88,10 +88,7 @@ def refuse_engine_options(options: ImportOptions) -> None:
         return
     given: dict[str, object] = {"--from-rejects": options.from_rejects}
     if engine is not Engine.AUTO:
-        given |= {
-            "--on-existing skip": options.on_existing is OnExisting.SKIP,
-            "--metrics": options.common.progress.metrics,
-        }
+        given["--on-existing skip"] = options.on_existing is OnExisting.SKIP
     if engine is Engine.IMPORT_TABLE:
         given |= {
             "--on-existing overwrite": options.on_existing is OnExisting.OVERWRITE,
@@ -110,7 +107,6 @@ def refuse_engine_options(options: ImportOptions) -> None:
 
 _REASONS: Final = {
     "--from-rejects": "rejects are loaded by batch writes",
-    "--metrics": "DynamoDB tells no progress of its own imports",
     "--on-existing skip": "the conditions that StartBulkPutItems takes are not known to ddb-transfer",
     "--on-existing overwrite": "the table is new",
     "--max-wcu": "ImportTable consumes no write capacity",

@@ -111,7 +111,10 @@ def check_table(manifest: Manifest, table: Table) -> str:
 
 
 def check_not_source(manifest: Manifest, table: Table) -> str:
-    """The table is not the exported one. Table ids are never reused; DynamoDB Local has the creation time instead."""
+    """The table is not the exported one. Table ids are never reused; DynamoDB Local has the creation time instead, in milliseconds.
+
+    The caller's account does not tell tables of DynamoDB Local apart: with -sharedDb all accounts have the same ones.
+    """
     if (manifest.source.table_arn, manifest.source.table_id) == (table.arn, table.id):
         raise TableError(
             f"{table.arn} is the exported table itself.",
@@ -168,8 +171,7 @@ class ShardFiles:
 
 def check_shards(storage: S3Storage, manifest: Manifest) -> ShardFiles:
     """Every shard is stored in the export's folder with its size; raises ShardError where one is missing or truncated."""
-    if manifest.options.format == manifests.ION:
-        require_ion()
+    _require_readable(manifest)
     if manifest.part is not msgspec.UNSET:
         part = msgspec.json.encode(manifest.part).decode()
         warn(f"this export holds a part of the table: {part}")
@@ -181,6 +183,7 @@ def check_shards(storage: S3Storage, manifest: Manifest) -> ShardFiles:
 
 def check_shared_files(storage: S3Storage, manifest: Manifest) -> ShardFiles:
     """As `check_shards`, for an increment, whose files share a folder with those of all others: each is asked for by name."""
+    _require_readable(manifest)
 
     def find_file(shard: Shard) -> FileInfo | None:
         name = manifests.DATA + shard.name
@@ -190,6 +193,11 @@ def check_shared_files(storage: S3Storage, manifest: Manifest) -> ShardFiles:
         return _check_files(
             storage, list(zip(manifest.shards, pool.map(find_file, manifest.shards), strict=True))
         )
+
+
+def _require_readable(manifest: Manifest) -> None:
+    if manifest.options.format == manifests.ION:
+        require_ion()
 
 
 def _check_files(storage: S3Storage, files: Sequence[tuple[Shard, FileInfo | None]]) -> ShardFiles:

@@ -12,6 +12,7 @@ from ddb_import.apply.chain import Chain, Link, place_of_chain
 from ddb_import.apply.rollback import check_rollback
 from ddb_import.definition.create import Definition, EnsuredTable
 from ddb_import.definition.drift import SettingDrift
+from ddb_import.new_table import check_not_deleted, planned_table
 from ddb_import.options import ImportOptions, OnExisting
 from ddb_import.preflight import (
     ShardFiles,
@@ -22,9 +23,8 @@ from ddb_import.preflight import (
     state_checks,
     table_checks,
 )
-from ddb_import.state import is_plan_of, read_plan, refuse_deleted, state_folder, state_storage
+from ddb_import.state import is_plan_of, read_plan, state_storage
 from ddb_shared.aws.clients import Aws
-from ddb_shared.command.identity import identify
 from ddb_shared.command.preflight import Checks, bucket_checks, require
 from ddb_shared.errors import TableError, UsageError
 from ddb_shared.format import aws_manifest, increment
@@ -150,21 +150,20 @@ def prepare(options: ImportOptions, aws: Aws, stop: Stop) -> Work:
         if found is None:
             files = _check_all_files(exports)
             require({**new_table_checks(definition, options.max_wcu), **place})
-            check_not_deleted(options, aws, first)
+            require(earlier_checks(options, aws, exports))
         table, drift = definition.ensure_table(found)
     chain = open_chain(options, aws, exports, table)
     done, left = split(options, exports, chain)
     files = files or _check_all_files(left)
 
     def load_of(given: Given) -> ExportLoad:
-        storage = state_storage(aws.s3, given.folder, given.manifest, table, options.state)
-        return ExportLoad(given, storage, files.get(given.link.export_id, ShardFiles()), has_changes)
+        of_files = files.get(given.link.export_id, ShardFiles())
+        return export_load(options, aws, given, table, of_files, has_changes=has_changes)
 
     loads = tuple(map(load_of, left))
-    may_hold_items = options.on_existing is not None or not loads or _is_begun(loads[0], table)
     rollback = rollback_check(options, aws, first, table) if has_changes else {}
-    may_hold_items = may_hold_items or bool(rollback)
-    checks = table_checks(aws, manifest, table, options.max_wcu, may_hold_items=may_hold_items)
+    consent = bool(rollback) or may_hold_items(options, loads, table)
+    checks = table_checks(aws, manifest, table, options.max_wcu, may_hold_items=consent)
     require({**rollback, **checks, **place, **(record_checks(chain.storage) if chain else {})})
     return Work(
         table=table,
@@ -177,16 +176,35 @@ def prepare(options: ImportOptions, aws: Aws, stop: Stop) -> Work:
     )
 
 
+def export_load(
+    options: ImportOptions, aws: Aws, given: Given, table: Table, files: ShardFiles, *, has_changes: bool
+) -> ExportLoad:
+    """An export with the state of its import into the table."""
+    storage = state_storage(aws.s3, given.folder, given.manifest, table, options.state)
+    return ExportLoad(given, storage, files, has_changes)
+
+
 def read_exports(options: ImportOptions, aws: Aws, stop: Stop) -> list[Given]:
     """The exports once their buckets are checked, and the base is complete; raises what the options forbid."""
     folders = [manifests.export_storage(aws.s3, url) for url in options.exports]
-    for folder in {folder.bucket: folder for folder in folders}.values():
-        require(bucket_checks(aws, folder))
+    require(all_bucket_checks(aws, folders))
     if options.follow:
         _wait_for_base(options, folders[0], stop)
     exports = read_all_given(aws, options.exports)
     refuse_options(options, exports)
     return exports
+
+
+def all_bucket_checks(aws: Aws, folders: Sequence[S3Storage]) -> Checks:
+    """The checks of the bucket, and of each further one."""
+    first, *others = {folder.bucket: folder for folder in folders}.values()
+    further = {
+        f"{name} of {folder.bucket}": check
+        for folder in others
+        for name, check in bucket_checks(aws, folder).items()
+        if name != "identity"
+    }
+    return {**bucket_checks(aws, first), **further}
 
 
 def _wait_for_base(options: ImportOptions, folder: S3Storage, stop: Stop) -> None:
@@ -296,37 +314,34 @@ def split(
     return [given for given in exports if given not in left], left
 
 
-def _is_begun(load: ExportLoad, table: Table) -> bool:
-    """Whether the user's word is not needed: a resume does not ask again, nor does an increment that continues the record."""
-    return load.given.increment is not None or is_plan_of(read_plan(load.storage), table)
+def earlier_checks(options: ImportOptions, aws: Aws, exports: Sequence[Given]) -> Checks:
+    """Whether the exports can be loaded into a table that does not exist, before it is created."""
+    first = exports[0]
+    table = planned_table(options, aws, first.manifest)
+
+    def check_order() -> str:
+        return check_chain(options, exports, open_chain(options, aws, exports, table))
+
+    return {
+        "earlier import": lambda: check_not_deleted(options, aws, first.folder, first.manifest, table),
+        **({"order of exports": check_order} if is_chain(exports) else {}),
+    }
 
 
-def check_not_deleted(options: ImportOptions, aws: Aws, given: Given) -> str:
-    """That no earlier import has loaded the missing table, before an empty one is created in its place.
+def check_chain(options: ImportOptions, exports: Sequence[Given], chain: Chain | None) -> str:
+    """What of the exports is left to be applied, by the record of what the table has had; raises what forbids it."""
+    done, left = split(options, exports, chain)
+    return f"{len(left)} to load, {len(done)} loaded before"
 
-    Raises StateError where one has. Nothing is found where STS cannot tell the account.
+
+def may_hold_items(options: ImportOptions, loads: Sequence[ExportLoad], table: Table) -> bool:
+    """Whether the table may hold items before these exports are loaded.
+
+    The user has said so; or needs not: a resume does not ask again, nor does an increment that continues the record.
     """
-    account = "" if options.table.startswith("arn:") else identify(aws).account
-    arn, storage = place_of_new_table(options, aws, given, account)
-    plan = read_plan(storage)
-    only_definition = options.create is not None and options.create.definition_only
-    if plan and not options.restart and not only_definition:
-        refuse_deleted(plan, arn)
-    return "no earlier import" if plan is None else "an earlier import of the table is discarded"
-
-
-def place_of_new_table(options: ImportOptions, aws: Aws, given: Given, account: str) -> tuple[str, Storage]:
-    """The ARN that a table which does not exist will have, and where the state of its import is stored.
-
-    `account` is the caller's, in which a table that is named without an ARN will be.
-    """
-    arn = options.table
-    if not arn.startswith("arn:"):
-        partition = given.manifest.source.table_arn.split(":")[1]
-        arn = f"arn:{partition}:dynamodb:{aws.region}:{account}:table/{arn}"
-    *_, region, owner, resource = arn.split(":")
-    place = f"{owner}.{region}.{resource.removeprefix('table/')}/"
-    return arn, state_folder(aws.s3, given.folder, given.manifest.export_id, options.state, place)
+    if options.on_existing is not None or not loads or loads[0].given.increment is not None:
+        return True
+    return is_plan_of(read_plan(loads[0].storage), table)
 
 
 def _existing_table(aws: Aws, name: str) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -17,10 +18,35 @@ from ddb_shared.table.description import Table
 PROOF: Final = "proof.json"
 
 
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One comparison that found both sides equal.
+
+    It was of all items with the changes up to the record `log_number`; or, with `log_from`, of the `items` whose keys have changes in
+    later records than that.
+    """
+
+    begun_at: str
+    verified_at: str
+    log_number: int
+    log_from: int | None = None
+    items: int
+
+    def text(self) -> str:
+        """What was compared, and when."""
+        if self.log_from is None:
+            what = f"all {self.items:,} items, with the changes up to record {self.log_number:,}"
+        else:
+            what = (
+                f"{self.items:,} items that changed in records {self.log_from + 1:,} to {self.log_number:,}"
+            )
+        return f"{what}: equal, {self.begun_at} to {self.verified_at}"
+
+
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """`proof.json` in the state of an import: the table was equal to the export.
 
     `log_number` is the last record of the export's change log, 0 without one; `proof` what makes sure that no change is missing.
+    Where only items that changed were compared at the end, `earlier` has found all others equal.
     """
 
     format: str = FORMAT
@@ -34,11 +60,19 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     verified_at: str
     log_number: int = 0
     proof: str = ""
+    earlier: list[Step] = []
 
 
 def record_proof(
-    storage: Storage, export: S3Storage, manifest: Manifest, table: Table, *, times: tuple[str, str], log_number: int | None
-) -> bool:  # fmt: skip
+    storage: Storage,
+    export: S3Storage,
+    manifest: Manifest,
+    table: Table,
+    *,
+    times: tuple[str, str],
+    log_number: int | None,
+    earlier: Sequence[Step] = (),
+) -> bool:
     """Stores that all items were found equal between these two times; False where that does not prove it.
 
     `log_number` is the last record of the change log that was compared, None where the export alone was. It does not prove
@@ -64,6 +98,7 @@ def record_proof(
         verified_at=times[1],
         log_number=log_number or 0,
         proof=closed.proof if closed else "",
+        earlier=list(earlier),
     )
     storage.write(PROOF, msgspec.json.encode(proof))
     return True

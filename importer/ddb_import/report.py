@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
+from ddb_import.native.plan import native_costs
+from ddb_import.options import Engine
+from ddb_import.requests import READS_OF_A_SHARD, REQUESTS_NOTE, puts_of_load
 from ddb_import.result import ExportOutcome, ImportResult
 from ddb_import.state import REJECTS, list_rejects, read_rejects
 from ddb_shared.aws.clients import Aws
-from ddb_shared.command.prices import capacity_cost, costs_table, price_list
+from ddb_shared.command.prices import (
+    Cost,
+    capacity_cost,
+    costs_table,
+    native_prices,
+    price_list,
+    s3_costs,
+)
 from ddb_shared.format.lines import RejectLine
 from ddb_shared.format.manifest import Manifest
 from ddb_shared.report import runs
 from ddb_shared.report.page import Page, Table
-from ddb_shared.report.parts import FIRST, run_parts, segments_chart, size_fact
+from ddb_shared.report.parts import FIRST, run_parts, seconds_of, segments_chart, size_fact
 from ddb_shared.report.runs import RunRecord
 from ddb_shared.runtime.events import announce
 from ddb_shared.storage.base import Storage
+from ddb_shared.storage.local import LocalStorage
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.table import description
+from ddb_shared.text import duration_text
 
 # The files that are read for the reasons; there is one for each shard that has rejects.
 _MAX_FILES: Final = 100
@@ -70,7 +83,7 @@ def _key_of(line: RejectLine, key_names: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What the report is of."""
+    """What the report is of; `access` are the options by which the same caller reaches the same services."""
 
     aws: Aws
     export: S3Storage
@@ -78,6 +91,7 @@ class Subject:
     table: description.Table
     storage: Storage
     command: str
+    access: Sequence[str] = ()
 
 
 def import_page(of: Subject, outcome: ExportOutcome, result: ImportResult) -> Page:
@@ -94,11 +108,14 @@ def import_page(of: Subject, outcome: ExportOutcome, result: ImportResult) -> Pa
             *run_parts(records),
             *segments_chart(_segments(of.manifest), of.manifest.options.segments),
             *_drift_table(result),
-            _costs(of, records),
+            _costs(of, outcome, records),
         ],
         commands=[
             ("Imported by", of.command),
-            ("Prove that nothing was lost", shlex.join(["ddb-verify", of.export.url, of.table.name])),
+            (
+                "Prove that nothing was lost",
+                shlex.join(["ddb-verify", of.export.url, of.table.name, *of.access]),
+            ),
         ],
     )
 
@@ -111,7 +128,8 @@ def _verdict(of: Subject, outcome: ExportOutcome, result: ImportResult) -> str:
         else " Not verified yet: ddb-verify compares every item."
     )
     rejected = f", {outcome.after.rejected:,} rejected" if outcome.after.rejected else ""
-    return f"Loaded: {of.manifest.items:,} items of the export{rejected}.{said}"
+    changes = f" and {outcome.cut_over.captured:,} changes" if outcome.cut_over else ""
+    return f"Loaded: {of.manifest.items:,} items of the export{changes}{rejected}.{said}"
 
 
 def _facts(of: Subject, outcome: ExportOutcome, records: list[RunRecord]) -> list[tuple[str, object]]:
@@ -129,7 +147,36 @@ def _facts(of: Subject, outcome: ExportOutcome, records: list[RunRecord]) -> lis
         ("Skipped", f"{outcome.after.skipped:,} items"),
         ("Rejected", f"{outcome.after.rejected:,} items"),
         ("Shards", f"{outcome.after.done:,} of {len(of.manifest.shards):,}"),
-        ("Write units", f"{sum(run.units for run in records):,.1f}"),
+        *_change_facts(outcome),
+        *_way_facts(outcome, records),
+    ]
+
+
+def _change_facts(outcome: ExportOutcome) -> list[tuple[str, object]]:
+    """What was captured while the table was written to, and how that ended."""
+    end = outcome.cut_over
+    if end is None:
+        return []
+    return [
+        ("Changes", f"{end.captured:,} captured, {end.applied:,} applied, {end.rejected:,} rejected"),
+        (
+            "Cut-over",
+            f"closed at {end.closed_at}, applied at {end.applied_at} ({duration_text(end.lag_seconds)} later)",
+        ),
+        ("Proof", f"{end.proof}: {end.explains}"),
+    ]
+
+
+def _way_facts(outcome: ExportOutcome, records: list[RunRecord]) -> list[tuple[str, object]]:
+    """The write units of the load, or DynamoDB's job that did it."""
+    written = sum(run.units for run in records)
+    if outcome.native is None:
+        return [("Write units", f"{written:,.1f}")]
+    units = "none" if outcome.native.engine == Engine.IMPORT_TABLE else "unknown: DynamoDB does not tell"
+    of_changes = f"; {written:,.1f} for the changes" if written else ""
+    return [
+        ("Loaded by", f"DynamoDB itself ({outcome.native.engine}): {outcome.native.arn}"),
+        ("Write units", units + of_changes),
     ]
 
 
@@ -165,9 +212,19 @@ def _drift_table(result: ImportResult) -> list[Table]:
     )
 
 
-def _costs(of: Subject, records: list[RunRecord]) -> Table:
-    prices = price_list(of.aws, of.table.region, of.table.table_class)
-    units = sum(run.units for run in records)
-    indexes = of.table.index_count
-    cost = capacity_cost(prices, "Write", units, on_demand=of.table.on_demand, indexes=indexes)
-    return costs_table([cost], prices.source)
+def _costs(of: Subject, outcome: ExportOutcome, records: list[RunRecord]) -> Table:
+    """Of the runs that wrote, and of the job, if DynamoDB itself has loaded the export."""
+    prices, costs = price_list(of.aws, of.table.region, of.table.table_class), list[Cost]()
+    if outcome.native is not None:
+        native = native_prices(of.aws, of.table.region)
+        costs += native_costs(Engine(outcome.native.engine), of.manifest.bytes, native)
+    writing = [run for run in records if run.units_name]
+    if writing or not costs:
+        units, indexes = sum(run.units for run in writing), of.table.index_count
+        costs.append(capacity_cost(prices, "Write", units, on_demand=of.table.on_demand, indexes=indexes))
+    shards = 0 if outcome.native else len(of.manifest.shards)
+    puts = (
+        0.0 if isinstance(of.storage, LocalStorage) else puts_of_load(shards, sum(map(seconds_of, writing)))
+    )
+    costs += s3_costs(prices, puts=puts, gets=READS_OF_A_SHARD * shards)
+    return costs_table(costs, prices.source, REQUESTS_NOTE)

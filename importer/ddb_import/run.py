@@ -12,14 +12,15 @@ import msgspec
 from ddb_import.apply.chain import Chain
 from ddb_import.definition.create import Definition
 from ddb_import.definition.drift import SettingDrift
-from ddb_import.load_export import Loader, resume_command
+from ddb_import.load_export import Loader, rest_command, resume_command
 from ddb_import.native.choose import look, with_engine
 from ddb_import.native.import_table import import_table
 from ddb_import.options import Engine, ImportOptions
-from ddb_import.preflight import holds_items
 from ddb_import.prepare import ExportLoad, Work, prepare
 from ddb_import.report import Subject, import_page, show_rejects
 from ddb_import.result import DEFINED, ExportOutcome, ImportResult, Sums, result_of
+from ddb_import.saved import refuse_emptied_chain
+from ddb_import.state import IMPORTING_CHAIN
 from ddb_import.verify.result import VerifyResult
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import expiry_warnings
@@ -33,10 +34,16 @@ from ddb_shared.storage.location import open_storage
 
 
 def run_import(
-    options: ImportOptions, aws: Aws, stop: Stop, *, verify: Callable[[], VerifyResult] | None = None
+    options: ImportOptions,
+    aws: Aws,
+    stop: Stop,
+    *,
+    verify: Callable[[], VerifyResult] | None = None,
+    on_base: Callable[[], None] = lambda: None,
 ) -> ImportResult:
     """Loads the exports into the table, or what an earlier run left of them.
 
+    `on_base` is called once the base of an export that follows its table is loaded.
     `verify` compares both, before the table's last settings: time to live would delete what is compared. They are set once
     the comparison has passed.
     """
@@ -53,13 +60,16 @@ def run_import(
     remedy = f"Resume with:\n  {resume_command(options)}"
     stop.explain(remedy, saved=True)
     try:
-        outcomes = _load_all(work, Loader(work, options, aws, stop, made_table))
+        outcomes = _load_all(work, Loader(work, options, aws, stop, made_table, on_base))
     except (AccessError, BucketError, ServiceError) as error:
         error.add_remedy(remedy)
         raise
     result = result_of(work, outcomes, time.monotonic() - started_at)
     if result.shards_done != result.shards_total:
-        raise StateError(f"{result.shards_total - result.shards_done} shards are not done.", remedy)
+        raise StateError(
+            f"{result.shards_total - result.shards_done} shards are not done.",
+            f"Load them with:\n  {rest_command(options)}",
+        )
     verification = verify() if verify else None
     result = msgspec.structs.replace(result, verification=verification)
     if work.definition and (verification is None or verification.exit_code == 0):
@@ -94,6 +104,7 @@ def _write_reports(
             table=work.table,
             storage=storage,
             command=options.common.invocation.line(),
+            access=options.common.invocation.access("state", "state_owner"),
         )
         changed = outcome.before != outcome.after or options.from_rejects or result.verification is not None
         page = partial(import_page, subject, outcome, result)
@@ -106,7 +117,7 @@ def _load_all(work: Work, loader: Loader) -> list[ExportOutcome]:
     if chain is None:
         return [loader.run(load) for load in work.loads]
     renewals = open_storage(loader.aws.lease_s3, chain.storage.url)
-    with hold(renewals, loader.stop, activity="Exports are already being imported into this table") as lease:
+    with hold(renewals, loader.stop, activity=IMPORTING_CHAIN) as lease:
         return _load_chain(work, chain, loader, lease)
 
 
@@ -143,12 +154,7 @@ def _report_completion(work: Work, aws: Aws) -> None:
     record = work.chain.record if work.chain else None
     if record is None:
         return
-    last = record.exports[-1]
-    if not last.from_time and last.items > last.rejected and holds_items(aws, work.table) is False:
-        raise StateError(
-            f"{last.export} was loaded into {work.table.arn} at {last.applied_at}, but the table is empty now.",
-            "Run the command with --restart to load everything again.",
-        )
+    refuse_emptied_chain(aws, work.table, record)
     announce(f"Table {work.table.name} has had everything up to {record.through}: nothing is loaded again.")
 
 

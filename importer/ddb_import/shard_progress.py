@@ -14,23 +14,30 @@ from ddb_shared.format.lines import RejectLine, reject_line
 
 
 class ShardProgress:
-    """One open shard: its batches in flight, and how many of its first lines are confirmed without a gap."""
+    """One open shard: its batches in flight, and how many of its first lines are confirmed without a gap.
 
-    def __init__(self, state: ShardCheckpoint, rejects: list[RejectLine]) -> None:
+    `saved` is what is stored, and `saved_rejects` how many of `rejects`; None where other ones are stored.
+    """
+
+    def __init__(self, state: ShardCheckpoint, stored_rejects: list[RejectLine]) -> None:
+        rejects = [reject for reject in stored_rejects if reject.line <= state.confirmed]
         self.state = state
         self.saved = state
         self.saving = threading.Lock()  # a cancelled save continues in its thread
         self.rejects = rejects
+        self.saved_rejects = len(rejects) if len(rejects) == len(stored_rejects) else None
         self.reject_bytes = sum(map(_size, rejects))
         self.in_flight: set[asyncio.Task[None]] = set()
         self._completed: dict[int, tuple[int, Outcome]] = {}
 
     def reset(self) -> None:
-        """Marks all lines as not confirmed."""
-        self.state = ShardCheckpoint(shard=self.state.shard, run=self.state.run)
-        self.rejects = []
-        self.reject_bytes = 0
-        self._completed = {}
+        """Marks all lines as not confirmed, once a save that has begun has ended."""
+        with self.saving:
+            self.state = ShardCheckpoint(shard=self.state.shard, run=self.state.run)
+            self.rejects = []
+            self.saved_rejects = None
+            self.reject_bytes = 0
+            self._completed = {}
 
     def confirm(self, start: int, end: int, outcome: Outcome) -> None:
         """Marks lines `start` to `end` as done; the checkpoint advances over contiguous lines."""

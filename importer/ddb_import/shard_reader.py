@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
-from ddb_import.ion_lines import is_blank, is_ion, item_lines
+from ddb_import.ion_lines import is_blank, is_ion, json_lines
 from ddb_shared.errors import ShardError, map_errors
 from ddb_shared.format.compression import DecompressionError, decompress
 from ddb_shared.format.manifest import DATA, Shard
@@ -41,7 +41,7 @@ class ShardReader:
         Raises ShardError if the shard does not match the manifest.
         """
         lines = self._next_lines()
-        return item_lines(lines) if lines and is_ion(self._shard.name) else lines
+        return json_lines(lines) if lines and is_ion(self._shard.name) else lines
 
     def verify_checksum(self) -> None:
         """Reads the whole shard only to verify it; for Parquet just the checksum, before its parser sees the bytes."""
@@ -102,10 +102,21 @@ class ShardReader:
         return lines
 
     def _stored(self) -> Iterator[bytes]:
-        with closing(self._storage.open_read(DATA + self._shard.name)) as stream:
+        for data in self._pieces():
+            self._hash.update(data)
+            self._stored_bytes += len(data)
+            yield data
+
+    def _pieces(self) -> Iterator[bytes]:
+        """The object as it is stored: a small one in one piece, since opening a stream costs as much as 50 requests."""
+        name = DATA + self._shard.name
+        if 0 <= self._shard.stored_bytes < READ_BYTES:  # if it is larger, READ_BYTES of it are too many
+            small = self._storage.read(name, max_bytes=READ_BYTES)
+            if small is not None:
+                yield small.data
+                return
+        with closing(self._storage.open_read(name)) as stream:
             while data := stream.read(READ_BYTES):
-                self._hash.update(data)
-                self._stored_bytes += len(data)
                 yield data
 
     def _check_stored(self) -> None:

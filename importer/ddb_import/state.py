@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -23,6 +23,9 @@ PLAN: Final = "plan.json"
 REJECTS: Final = "rejects/"
 SUPERSEDED: Final = "superseded.json"
 OVERWRITE: Final = "overwrite"
+# What the holder of a lease does.
+IMPORTING: Final = "This export is already being imported into this table"
+IMPORTING_CHAIN: Final = "Exports are already being imported into this table"
 _READERS: Final = 16
 
 
@@ -112,34 +115,49 @@ def load_or_create_plan(
 
     Without `on_existing`, it is as in the saved plan, or `overwrite` in a new one.
     """
-    fresh = ImportPlan(
-        export_id=manifest.export_id,
-        items=manifest.items,
-        shards=len(manifest.shards),
-        table_arn=table.arn,
-        table_id=table.id,
-        on_existing=on_existing or OVERWRITE,
-        begun_at=now_text(),
-    )
-    stored = storage.read(PLAN)
+    saved = None if restart else check_saved(storage, manifest, table, on_existing)
+    if saved is not None:
+        return saved
+    fresh = _fresh(manifest, table, on_existing or OVERWRITE)
+    stored = storage.read(PLAN) if restart else None
     if stored is None:
         storage.write(PLAN, msgspec.json.encode(fresh), new=True)
         return fresh
-    saved = checkpoints.decode(storage, PLAN, stored.data, ImportPlan)
+    earlier = checkpoints.decode(storage, PLAN, stored.data, ImportPlan)
     if on_existing is None:
-        fresh = msgspec.structs.replace(fresh, on_existing=saved.on_existing)
-    if restart:
-        # from this write on, the state of earlier runs is ignored
-        fresh = msgspec.structs.replace(fresh, run=saved.run + 1)
-        storage.write(PLAN, msgspec.json.encode(fresh), replaces=stored.etag)
-        return fresh
-    _refuse_changes(storage, saved, fresh)
+        fresh = msgspec.structs.replace(fresh, on_existing=earlier.on_existing)
+    # from this write on, the state of earlier runs is ignored
+    fresh = msgspec.structs.replace(fresh, run=earlier.run + 1)
+    storage.write(PLAN, msgspec.json.encode(fresh), replaces=stored.etag)
+    return fresh
+
+
+def check_saved(
+    storage: Storage, manifest: Manifest, table: Table, on_existing: str | None
+) -> ImportPlan | None:
+    """The saved plan, which this import continues; None where there is none. Raises StateError where it is of another import."""
+    saved = read_plan(storage)
+    if saved is None:
+        return None
+    _refuse_changes(storage, saved, _fresh(manifest, table, on_existing or saved.on_existing))
     if saved.native is not msgspec.UNSET and not saved.completed_at:
         raise StateError(
             f"The state in {storage.url} is of an import with --engine {saved.native.engine} that is not complete.",
             "Run the command with that engine to wait for it, or with --restart to load everything again.",
         )
     return saved
+
+
+def _fresh(manifest: Manifest, table: Table, on_existing: str) -> ImportPlan:
+    return ImportPlan(
+        export_id=manifest.export_id,
+        items=manifest.items,
+        shards=len(manifest.shards),
+        table_arn=table.arn,
+        table_id=table.id,
+        on_existing=on_existing,
+        begun_at=now_text(),
+    )
 
 
 def complete_plan(storage: Storage, plan: ImportPlan) -> None:
@@ -172,19 +190,24 @@ def _refuse_changes(storage: Storage, saved: ImportPlan, fresh: ImportPlan) -> N
             )
 
 
-def clear_old_rejects(storage: Storage, shards: Collection[str]) -> None:
+def clear_old_rejects(storage: Storage, shards: Collection[str], stopped: Callable[[], bool]) -> None:
     """Empties the rejects files of all but these shards, which have rejects in this run of the plan.
 
-    The others are of runs before a --restart. They are emptied in parallel, which needs no permission to delete, and
-    where that was interrupted, by the next command.
+    The others are of runs before a --restart. They are emptied in parallel, which needs no permission to delete, until the
+    run is `stopped`; where that was interrupted, the next command continues.
     """
     current = {rejects_file(shard) for shard in shards}
     marks = read_superseded(storage)
     if marks.keys() - set(shards):
         write_superseded(storage, {shard: marks[shard] for shard in marks.keys() & set(shards)})
     old = [name for name in list_rejects(storage) if name not in current]
+
+    def clear(name: str) -> None:
+        if not stopped():
+            storage.write(name, b"")
+
     with ThreadPoolExecutor(_READERS) as pool:
-        list(pool.map(lambda name: storage.write(name, b""), old))
+        list(pool.map(clear, old))
 
 
 def rejects_file(shard: str) -> str:

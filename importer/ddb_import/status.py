@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -66,7 +67,8 @@ class ImportStatus(ApplyStatus, frozen=True, kw_only=True):
         done = self.changes_completed_at or self.completed_at
         lines += [f"  complete  {done}"] if done and self.status == COMPLETE else []
         lines += [f"  job       {self.job} ({self.engine})"] if self.job else []
-        lines += [f"  holder    {self.holder}"] if self.holder else []
+        who = "last run" if self.status == COMPLETE else "holder  "
+        lines += [f"  {who}  {self.holder}"] if self.holder else []
         lines += [f"  next      {self.command}"] if self.command else []
         return "\n".join(lines)
 
@@ -75,13 +77,18 @@ def _total(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
 
 
-def import_status(aws: Aws, export_url: str, table: str, state: str | None) -> ImportStatus:
-    """Where the import of the export into the table stands; raises ExportError where there is no such export."""
+def import_status(
+    aws: Aws, export_url: str, table: str, state: str | None, *, access: Sequence[str] = ()
+) -> ImportStatus:
+    """Where the import of the export into the table stands; raises ExportError where there is no such export.
+
+    `access` are the options that the next command needs to reach the same services and state as the same caller.
+    """
     export = manifests.export_storage(aws.s3, export_url)
     storage = find_state(aws, export, table, state)
     plan = read_plan(storage) if storage else None
     if storage is None or plan is None:
-        return _not_started(export, table, state)
+        return _not_started(export, table, access)
     changes = _changes(export, storage, plan)
     found = leases.read(storage)
     native = plan.native if isinstance(plan.native, NativeJob) else None
@@ -100,7 +107,7 @@ def import_status(aws: Aws, export_url: str, table: str, state: str | None) -> I
         shards_total=plan.shards,
         items_rejected=done.rejected,
         holder=found.lease.holder if found else None,
-        command=_next_command(status, storage, plan, export),
+        command=_next_command(status, storage, plan, export, access),
         begun_at=plan.begun_at,
         completed_at=plan.completed_at or None,
         engine=native.engine if native else BATCH_WRITE,
@@ -164,24 +171,20 @@ def _arn(folder: str) -> str:
     return f"arn:aws:dynamodb:{region}:{account}:table/{table}"
 
 
-def _next_command(status: str, storage: Storage, plan: ImportPlan, export: S3Storage) -> str:
+def _next_command(
+    status: str, storage: Storage, plan: ImportPlan, export: S3Storage, access: Sequence[str]
+) -> str:
     """What to run next: the check of a complete import, else the very command that was run, which continues it."""
+    table = plan.table_arn.rpartition("/")[2]
     if status == COMPLETE:
-        return shlex.join(["ddb-verify", export.url, plan.table_arn.rpartition("/")[2]])
+        return shlex.join(["ddb-verify", export.url, table, *access])
     running = controls.read_running(storage)
-    return (
-        running.command
-        if running and running.command
-        else _command(export, plan.table_arn.rpartition("/")[2])
-    )
+    if running and running.command:
+        return running.command
+    return shlex.join(["ddb-import", export.url, table, *access])
 
 
-def _command(export: S3Storage, table: str, state: str | None = None, *, follow: bool = False) -> str:
-    words = (*(("--follow",) if follow else ()), *(("--state", state) if state else ()))
-    return shlex.join(["ddb-import", export.url, table, *words])
-
-
-def _not_started(export: S3Storage, table: str, state: str | None) -> ImportStatus:
+def _not_started(export: S3Storage, table: str, access: Sequence[str]) -> ImportStatus:
     changes = apply_status(export, None, 1, dt.datetime.now(dt.UTC))
     follows = changes.changes is not None
     manifest = None if follows and manifests.read_header(export) is None else manifests.read(export)
@@ -196,5 +199,5 @@ def _not_started(export: S3Storage, table: str, state: str | None) -> ImportStat
         shards_total=len(manifest.shards) if manifest else None,
         items_rejected=0,
         holder=None,
-        command=_command(export, table, state, follow=follows),
+        command=shlex.join(["ddb-import", export.url, table, *(["--follow"] if follows else []), *access]),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ddb_import.options import ImportOptions
 from ddb_import.verify.options import VerifyOptions
 from ddb_import.verify.result import VerifyResult, incomplete
@@ -17,7 +19,7 @@ class LoadVerification:
 
     def __init__(self, options: ImportOptions, aws: Aws, stop: Stop) -> None:
         self._options = VerifyOptions(
-            common=options.common,
+            common=replace(options.common, share=None),  # which is of writes
             export=options.export,
             table=options.table,
             state=options.state,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 # C0 without tab and newline, DEL, C1, line separators, marks that change the direction of text, lone surrogates.
@@ -58,6 +58,16 @@ def columns_text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def told_once(remarks: Iterable[tuple[str, str]], tables: int) -> list[str]:
+    """Remarks on tables, as pairs of table and text: each text once, with its tables where it is not about all of them."""
+    by_text: dict[str, list[str]] = {}
+    for table, text in remarks:
+        by_text.setdefault(text, []).append(table)
+    return [
+        text if len(names) == tables else f"{', '.join(names)}: {text}" for text, names in by_text.items()
+    ]
 
 
 def clock_text(seconds: float) -> str:

@@ -7,6 +7,7 @@ from a policy that someone has changed since.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,14 +19,14 @@ from botocore.exceptions import ClientError
 from ddb_shared.aws.clients import Aws
 from ddb_shared.errors import StateError, TableError, map_errors
 from ddb_shared.format.changes import CHANGES
-from ddb_shared.format.manifest import FORMAT
-from ddb_shared.storage.base import Storage
+from ddb_shared.format.manifest import FORMAT, export_id_of
 from ddb_shared.storage.bucket import code_of
+from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.table.description import Table
 from ddb_shared.times import now_text
 
 POLICY: Final = CHANGES + "policy.json"
-SID: Final = "DdbTransferBlockWrites"
+_SID: Final = "DdbTransferBlockWrites"
 # TransactWriteItems is allowed and denied by the operations in it; ExecuteStatement by the three of PartiQL.
 WRITES: Final = (
     "dynamodb:PutItem",
@@ -67,47 +68,56 @@ class _Policy(msgspec.Struct, frozen=True):
         found = msgspec.json.decode(self.text).get("Statement", []) if self.text else []
         return [found] if isinstance(found, dict) else list(found)
 
-    @property
-    def blocks(self) -> bool:
-        return any(statement.get("Sid") == SID for statement in self.statements)
+    def has(self, sid: str) -> bool:
+        return any(statement.get("Sid") == sid for statement in self.statements)
 
 
-def block(storage: Storage, aws: Aws, table: Table, *, sleep: Callable[[float], None] = time.sleep) -> str:
-    """Denies writes to the table; returns since when, RFC 3339. Does nothing where that is done already."""
+def statement_id(storage: S3Storage) -> str:
+    """The Sid of an export's statement, letters and digits alone: several exports may block one table, each for itself."""
+    return _SID + re.sub("[^0-9A-Za-z]", "", export_id_of(storage))
+
+
+def refuse_global(table: Table) -> None:
+    """Raises TableError for a table whose writes cannot be denied here alone."""
     if table.definition.get("Replicas"):
         raise TableError(
             f"Table {table.name} is a global table: a policy here does not stop writes that come from other Regions.",
             "Stop the writers in every Region, and run --finish without --block-writes.",
         )
-    policy, found = _read(aws, table), _read_record(storage)
-    if policy.blocks and found is not None:
+
+
+def block(storage: S3Storage, aws: Aws, table: Table, *, sleep: Callable[[float], None] = time.sleep) -> str:
+    """Denies writes to the table; returns since when, RFC 3339. Does nothing where that is done already."""
+    refuse_global(table)
+    sid, policy, found = statement_id(storage), _read(aws, table), _read_record(storage)
+    if policy.has(sid) and found is not None:
         return found[0].blocked_at
-    if policy.blocks:
+    if policy.has(sid):
         raise StateError(
-            f"The policy of table {table.name} has the statement {SID} already, from another export.",
-            "Run --unblock of that export first, or remove the statement.",
+            f"The policy of table {table.name} has the statement {sid}, and {storage.url}{POLICY} is gone.",
+            "Remove the statement with --unblock, then run the same command again.",
         )
     record = BlockRecord(table_arn=table.arn, policy=policy.text, blocked_at=now_text())
     etag = storage.write(
         POLICY, msgspec.json.encode(record), replaces=found[1] if found else None, new=found is None
     )
-    revision = _put(aws, table, policy, [*policy.statements, _deny(table)])
-    _wait(aws, table, sleep)
+    revision = _put(aws, table, policy, [*policy.statements, _deny(table, sid)])
+    _wait(aws, table, sid, sleep)
     record = msgspec.structs.replace(record, revision=revision, blocked_at=now_text())
     storage.write(POLICY, msgspec.json.encode(record), replaces=etag)
     return record.blocked_at
 
 
-def unblock(storage: Storage, aws: Aws, table: Table) -> bool:
-    """Restores the policy of before the block; False where writes are not blocked.
+def unblock(storage: S3Storage, aws: Aws, table: Table) -> bool:
+    """Restores the policy of before the block; False where this export does not block writes.
 
     Of a policy that was changed since, our statement alone is removed.
     """
-    policy, found = _read(aws, table), _read_record(storage)
-    if not policy.blocks:
+    sid, policy, found = statement_id(storage), _read(aws, table), _read_record(storage)
+    if not policy.has(sid):
         return False
     record = found[0] if found else None
-    left = [statement for statement in policy.statements if statement.get("Sid") != SID]
+    left = [statement for statement in policy.statements if statement.get("Sid") != sid]
     if record is not None and record.revision == policy.revision and record.policy:
         _put_text(aws, table, record.policy, policy.revision)
     elif left:
@@ -117,13 +127,13 @@ def unblock(storage: Storage, aws: Aws, table: Table) -> bool:
     return True
 
 
-def is_blocked(aws: Aws, table: Table) -> bool:
-    """Whether the table's policy denies writes now."""
-    return _read(aws, table).blocks
+def is_blocked(storage: S3Storage, aws: Aws, table: Table) -> bool:
+    """Whether the table's policy denies writes now, for this export."""
+    return _read(aws, table).has(statement_id(storage))
 
 
-def _deny(table: Table) -> dict[str, Any]:
-    return {"Sid": SID, "Effect": "Deny", "Principal": "*", "Action": list(WRITES), "Resource": table.arn}
+def _deny(table: Table, sid: str) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": list(WRITES), "Resource": table.arn}
 
 
 def _read(aws: Aws, table: Table) -> _Policy:
@@ -137,7 +147,7 @@ def _read(aws: Aws, table: Table) -> _Policy:
     return _Policy(answer["Policy"], answer["RevisionId"])
 
 
-def _read_record(storage: Storage) -> tuple[BlockRecord, str] | None:
+def _read_record(storage: S3Storage) -> tuple[BlockRecord, str] | None:
     stored = storage.read(POLICY)
     if stored is None:
         return None
@@ -179,9 +189,9 @@ def _unchanged(table: Table) -> Iterator[None]:
         raise
 
 
-def _wait(aws: Aws, table: Table, sleep: Callable[[float], None]) -> None:
+def _wait(aws: Aws, table: Table, sid: str, sleep: Callable[[float], None]) -> None:
     deadline = time.monotonic() + _VISIBLE_SECONDS
-    while not _read(aws, table).blocks:
+    while not _read(aws, table).has(sid):
         if time.monotonic() > deadline:
             raise StateError(
                 f"The resource policy that denies writes to table {table.name} was put, but cannot be read back.",

@@ -25,6 +25,7 @@ from ddb_shared.dynamodb.streams import open_streams
 from ddb_shared.errors import ServiceError, StateError
 from ddb_shared.format import changes as log
 from ddb_shared.format.changes import QUIET, Closed, FinishRequest, StreamRecord
+from ddb_shared.runtime.events import about, table_in_hand
 from ddb_shared.runtime.loop import first_error, run_loop
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.base import Storage
@@ -70,6 +71,7 @@ class Capture:
         tell: Callable[[str], None],
     ) -> None:
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._table = table_in_hand()
         self._storage = storage
         self._stream = stream
         self._address = address
@@ -99,7 +101,8 @@ class Capture:
 
     def _run(self) -> None:
         try:
-            self.closed = run_loop(self._capture(), _THREADS)
+            with about(self._table):
+                self.closed = run_loop(self._capture(), _THREADS)
         except BaseException as error:  # noqa: BLE001 - the command's thread raises it
             self._error = error
             self._stop.request()

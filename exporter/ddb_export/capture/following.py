@@ -41,8 +41,8 @@ def following(
     capture.start()
     whose = "enabled for this export" if record.ours else "which others enabled; it stays"
     announce(f"Capturing the changes of {record.table_arn} from its stream, {whose}.")
-    on_begun(storage.url)
     try:
+        on_begun(storage.url)
         yield capture
     except BaseException:
         capture.end()
@@ -52,12 +52,16 @@ def following(
     capture.check()
 
 
-def wait_for_end(capture: Capture, storage: Storage, options: ProgressOptions) -> Closed | None:
-    """Shows the capture until the log is closed; None where the run is stopped before."""
+def tell_next_steps(url: str) -> None:
+    """What the operator does once the base of an export is complete, and its changes are captured."""
     announce(
-        f"The base is complete. Load it and apply the changes with: ddb-import {storage.url} TABLE --follow\n"
-        f"When the writers have stopped: ddb-export --finish {storage.url}"
+        f"The base is complete. Load it and apply the changes with: ddb-import {url} TABLE --follow\n"
+        f"When the writers have stopped: ddb-export --finish {url}"
     )
+
+
+def wait_for_end(capture: Capture, options: ProgressOptions) -> Closed | None:
+    """Shows the capture until the log is closed; None where the run is stopped before."""
     with display(options, FollowProgress(capture.status)):
         while capture.is_running():
             capture.wait(_POLL_SECONDS)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import datetime as dt
 import time
 from contextlib import ExitStack
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
-from ddb_export.capture.blocking import POLICY, block, is_blocked, unblock
+from ddb_export.capture.blocking import POLICY, block, is_blocked, refuse_global, unblock
 from ddb_export.capture.capture import QUIET_SECONDS, Capture
 from ddb_export.capture.result import CancelResult, FinishResult, UnblockResult
 from ddb_export.capture.stream import address_of, disable, ours_of, refuse_another, stream_of
+from ddb_export.report import write_report
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import local_user
 from ddb_shared.command.preflight import bucket_checks, require
@@ -27,7 +28,7 @@ from ddb_shared.format import manifest as manifests
 from ddb_shared.format.changes import BLOCKED, DISABLED, QUIET, Closed, FinishRequest, LogRecord, StreamRecord
 from ddb_shared.runtime import lease as leases
 from ddb_shared.runtime.events import announce, warn
-from ddb_shared.runtime.lease import HeldLease
+from ddb_shared.runtime.lease import HeldLease, LeaseHeldError
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.base import ConflictError
 from ddb_shared.storage.location import open_storage
@@ -47,34 +48,31 @@ _ROUNDING_SECONDS: Final = 0.1
 
 def finish(aws: Aws, url: str, stop: Stop, *, block_writes: bool) -> FinishResult:
     """Closes the capture; raises StateError, with the stream untouched, while changes arrive."""
-    started_at = time.monotonic()
-    storage, record = _following(aws, url)
-    closed = log.read_closed(storage)
-    if closed is None:
-        gate = _Gate(aws, storage, record, stop)
-        closed = gate.close(block_writes=block_writes)
-    elif closed.cancelled:
-        raise StateError(
-            f"The follow of {storage.url} was cancelled at {closed.closed_at}.", "Start a new export."
-        )
-    elif block_writes:
-        announce(f"The log was closed at {closed.closed_at} already: --block-writes has no effect.")
-    return FinishResult(
-        export=storage.url,
-        changes=closed.changes,
-        expired=closed.expired,
-        proof=closed.proof,
-        explains=closed.explains,
-        closed_at=closed.closed_at,
-        writes_blocked=_writes_are_blocked(storage, aws, record),
-        seconds=round(time.monotonic() - started_at, 3),
-    )
+    with Gate(aws, url, stop) as gate:
+        gate.check(block_writes=block_writes)
+        gate.wait_for_silence(block_writes=block_writes)
+        return gate.close()
 
 
 def cancel(aws: Aws, url: str, stop: Stop) -> CancelResult:
     """Gives the follow up, and disables the stream if it is ours. A run that follows ends within seconds."""
     started_at = time.monotonic()
     storage, record = _following(aws, url)
+    close_cancelled(storage)
+    address = address_of(aws.dynamodb, record)
+    stream = ours_of(record, find(aws.dynamodb, address))
+    if stream is not None:
+        disable(aws, address, stream, stop)
+    return CancelResult(
+        export=storage.url,
+        stream_disabled=stream is not None,
+        writes_blocked=_writes_are_blocked(storage, aws, record),
+        seconds=round(time.monotonic() - started_at, 3),
+    )
+
+
+def close_cancelled(storage: S3Storage) -> None:
+    """Writes the end of a log that was given up; raises StateError where it has another end."""
     last = log.latest(storage)
     closed = Closed(
         closed_at=now_text(),
@@ -92,16 +90,6 @@ def cancel(aws: Aws, url: str, stop: Stop) -> CancelResult:
                 f"The log {storage.url}{log.CHANGES} is closed and complete: there is nothing to cancel.",
                 f"Import it with: ddb-import {storage.url} TABLE --follow",
             ) from error
-    address = address_of(aws.dynamodb, record)
-    stream = ours_of(record, find(aws.dynamodb, address))
-    if stream is not None:
-        disable(aws, address, stream, stop)
-    return CancelResult(
-        export=storage.url,
-        stream_disabled=stream is not None,
-        writes_blocked=_writes_are_blocked(storage, aws, record),
-        seconds=round(time.monotonic() - started_at, 3),
-    )
 
 
 def unblock_writes(aws: Aws, url: str) -> UnblockResult:
@@ -134,7 +122,7 @@ def _writes_are_blocked(storage: S3Storage, aws: Aws, record: StreamRecord) -> b
         if storage.read(POLICY) is None:
             return False
         table = find(aws.dynamodb, address_of(aws.dynamodb, record))
-        return table is not None and is_blocked(aws, table)
+        return table is not None and is_blocked(storage, aws, table)
     except TransferError:
         return True
 
@@ -152,16 +140,22 @@ def _following(aws: Aws, url: str) -> tuple[S3Storage, StreamRecord]:
     return storage, record
 
 
-class _Gate:
-    """The steps from the writers' end to the closed log."""
+class Gate:
+    """The steps from the writers' end to the closed log: `check`, `wait_for_silence`, `close`.
 
-    def __init__(self, aws: Aws, storage: S3Storage, record: StreamRecord, stop: Stop) -> None:
+    Several tables go through each step together. As a context manager, it ends the capture of its own, if it needed one.
+    """
+
+    def __init__(self, aws: Aws, url: str, stop: Stop) -> None:
+        self._started_at = time.monotonic()
         self._aws = aws
-        self._storage = storage
-        self._record = record
+        self._storage, self._record = _following(aws, url)
         self._stop = stop
-        self._address = address_of(aws.dynamodb, record)
+        self._address = address_of(aws.dynamodb, self._record)
         self._stack = ExitStack()
+        self._table: Table | None = None
+        self._blocked_at = ""
+        self._found: LogRecord | Closed | None = None
         self._capture: Capture | None = None
         self._lease: HeldLease | None = None
         self._is_disabled = False
@@ -169,42 +163,96 @@ class _Gate:
         self._first: LogRecord | None = None
         self._newest_at = 0
 
-    def close(self, *, block_writes: bool) -> Closed:
-        """Waits for silence, requests the end, and waits for it."""
-        self._require_base()
-        table = describe(self._aws.dynamodb, self._address)
-        refuse_another(self._record, table)
-        self._refuse_disabled(table)
-        blocked_at = self._block(table) if block_writes else ""
-        self._stop.explain(
-            self._remedy(blocked_at, "Nothing is finished yet; the stream is untouched."), saved=True
-        )
-        with self._stack:
-            while True:
-                # our stream is disabled already: silence was proved then, and what still arrives was written before
-                found = (log.latest(self._storage) if self._is_disabled else None) or self._silence(
-                    blocked_at
-                )
-                if isinstance(found, Closed):
-                    return found
-                self._request(blocked_at, table, found)
-                self._stop.explain(
-                    self._remedy(
-                        blocked_at,
-                        "The stream's changes are kept for 24 hours: run the same command again before.",
-                    ),
-                    saved=True,
-                )
-                if self._record.ours:
-                    disable(self._aws, self._address, self._record, self._stop)
-                    announce("The stream is disabled. Reading its shards to the end.")
-                closed = self._wait_for_end(found)
-                if closed is not None:
-                    return closed
-                announce("Changes have arrived since.")
+    def __enter__(self) -> Self:
+        return self
 
-    def _remedy(self, blocked_at: str, text: str) -> str:
-        return f"{text}\n{_still_blocked(self._storage, blocked_at)}".strip()
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def check(self, *, block_writes: bool) -> None:
+        """Raises what forbids to close the log, or to block writes first; changes nothing."""
+        closed = log.read_closed(self._storage)
+        if closed is not None and closed.cancelled:
+            raise StateError(
+                f"The follow of {self._storage.url} was cancelled at {closed.closed_at}.",
+                "Start a new export.",
+            )
+        self._found = closed
+        if closed is None:
+            self._require_base()
+            self._table = describe(self._aws.dynamodb, self._address)
+            refuse_another(self._record, self._table)
+            self._refuse_disabled(self._table)
+            if block_writes:  # before other tables of a move are blocked for nothing
+                refuse_global(self._table)
+
+    def wait_for_silence(self, *, block_writes: bool) -> None:
+        """Returns once nothing arrives; raises StateError, with the stream untouched, while changes do."""
+        if isinstance(self._found, Closed):
+            if block_writes:
+                announce(
+                    f"The log was closed at {self._found.closed_at} already: --block-writes has no effect."
+                )
+            return
+        self._blocked_at = self._block(self._checked_table) if block_writes else ""
+        self._stop.explain(self._remedy("Nothing is finished yet; the stream is untouched."), saved=True)
+        # our stream is disabled already: silence was proved then, and what still arrives was written before
+        self._found = (log.latest(self._storage) if self._is_disabled else None) or self._silence()
+
+    def is_silent(self) -> bool:
+        """Whether nothing has arrived since `wait_for_silence` returned."""
+        if isinstance(self._found, Closed) or self._found is None or self._is_disabled:
+            return True
+        last = log.latest(self._storage)
+        return last is None or last.total_changes == self._found.total_changes
+
+    def close(self) -> FinishResult:
+        """Requests the end, and waits for it."""
+        closed = self._found if isinstance(self._found, Closed) else self._close()
+        if self._capture is not None:  # no run follows that would write it
+            write_report(self._aws, self._storage)
+        return FinishResult(
+            export=self._storage.url,
+            changes=closed.changes,
+            expired=closed.expired,
+            proof=closed.proof,
+            explains=closed.explains,
+            closed_at=closed.closed_at,
+            writes_blocked=_writes_are_blocked(self._storage, self._aws, self._record),
+            seconds=round(time.monotonic() - self._started_at, 3),
+        )
+
+    @property
+    def _checked_table(self) -> Table:
+        if self._table is None:
+            raise RuntimeError("check comes first")
+        return self._table
+
+    def _close(self) -> Closed:
+        while True:
+            if isinstance(self._found, Closed) or self._found is None:
+                raise RuntimeError("wait_for_silence comes first")
+            self._request(self._checked_table, self._found)
+            self._stop.explain(
+                self._remedy(
+                    "The stream's changes are kept for 24 hours: run the same command again before."
+                ),
+                saved=True,
+            )
+            if self._record.ours:
+                disable(self._aws, self._address, self._record, self._stop)
+                announce("The stream is disabled. Reading its shards to the end.")
+            closed = self._wait_for_end(self._found)
+            if closed is not None:
+                return closed
+            announce("Changes have arrived since.")
+            found = self._silence()
+            if isinstance(found, Closed):
+                return found
+            self._found = found
+
+    def _remedy(self, text: str) -> str:
+        return f"{text}\n{_still_blocked(self._storage, self._blocked_at)}".strip()
 
     def _refuse_disabled(self, table: Table) -> None:
         """Raises StateError where our stream ended before anyone asked for the end: later writes are in no stream."""
@@ -241,7 +289,10 @@ class _Gate:
             return
         renewals = open_storage(self._aws.lease_s3, self._storage.url)
         activity = f"The export {self._storage.url} is already being written"
-        self._lease = self._stack.enter_context(leases.hold(renewals, self._stop, activity=activity))
+        try:
+            self._lease = self._stack.enter_context(leases.hold(renewals, self._stop, activity=activity))
+        except LeaseHeldError:
+            return  # another run has taken it at this moment, and follows
         if log.read_closed(self._storage) is not None:
             return  # the run that held the lease until now has closed it; a capture would write after the end
         aws = self._aws.under(self._lease.guard)
@@ -251,11 +302,11 @@ class _Gate:
         self._stack.callback(self._capture.end)
         self._capture.start()
 
-    def _silence(self, blocked_at: str) -> LogRecord | Closed:
+    def _silence(self) -> LogRecord | Closed:
         try:
             return self._wait_for_silence()
         except StateError as error:
-            error.add_remedy(_still_blocked(self._storage, blocked_at))
+            error.add_remedy(_still_blocked(self._storage, self._blocked_at))
             raise
 
     def _wait_for_silence(self) -> LogRecord | Closed:
@@ -310,12 +361,12 @@ class _Gate:
                 "Look at the run that follows. If it is gone, its lease ends within a minute: run the same command again.",
             )
 
-    def _request(self, blocked_at: str, table: Table, silent: LogRecord) -> None:
+    def _request(self, table: Table, silent: LogRecord) -> None:
         """Stores the request. One by which the stream was disabled stands: a block of later than that proves nothing."""
         stored = self._storage.read(log.FINISH)
         if stored is not None and self._is_disabled:
             return
-        if blocked_at and not is_blocked(self._aws, table):
+        if self._blocked_at and not is_blocked(self._storage, self._aws, table):
             raise StateError(
                 f"The resource policy of table {table.name} no longer denies writes. The stream is untouched.",
                 "Run the same command again.",
@@ -323,8 +374,8 @@ class _Gate:
         request = FinishRequest(
             requested_at=now_text(),
             by=local_user(),
-            proof=_proof(self._record, blocked_at),
-            blocked_at=blocked_at,
+            proof=_proof(self._record, self._blocked_at),
+            blocked_at=self._blocked_at,
             changes=silent.total_changes,
         )
         if stored is None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from ddb_shared.aws.clients import Aws
-from ddb_shared.command.prices import native_prices, usd_text
+from ddb_shared.command.prices import about_usd, native_prices
 from ddb_shared.errors import TableError, map_errors
 from ddb_shared.runtime.events import announce
 from ddb_shared.runtime.stop import Stop
@@ -96,5 +96,5 @@ def cost_text(aws: Aws, table: Table) -> str:
     cost = "its price is unknown here"
     if prices.pitr_gb_month is not None:
         each = f"{prices.pitr_gb_month:g} USD for each GB; {prices.source}"
-        cost = f"about {usd_text(gigabytes * prices.pitr_gb_month)} a month ({each})"
+        cost = f"{about_usd(gigabytes * prices.pitr_gb_month)} a month ({each})"
     return f"It is charged by the size of the table, {gigabytes:,.2f} GB, until it is switched off: {cost}."

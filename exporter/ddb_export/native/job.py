@@ -21,6 +21,11 @@ _REFUSALS: Final = {
     "LimitExceededException": "An account runs 300 exports, of 100 TB together, at the same time. Wait for some to end.",
     "TableNotFoundException": "Check the table's name, the account (--profile, --role-arn) and --region.",
 }
+# DynamoDB keeps what it knows of an export for 90 days.
+_GONE: Final = {
+    "ExportNotFoundException": "Check the account (--profile, --role-arn) and --region. AWS forgets an export after 90 days; its files stay, and "
+    "ddb-import reads them without our manifest as well.",
+}
 
 
 class ExportJob:
@@ -48,7 +53,7 @@ class ExportJob:
 
     def poll(self) -> JobState:
         """How it is now."""
-        with map_errors(f"look at {self.name}"):
+        with map_errors(f"look at {self.name}"), explain_refusals(f"to describe {self.name}", _GONE):
             answer = self._dynamodb.describe_export(ExportArn=self.arn)
         return self._state(answer["ExportDescription"])
 

@@ -9,10 +9,8 @@ import click
 from ddb_export.native.windows import MAX_WINDOW, MIN_WINDOW
 from ddb_export.options import PitrOptions
 from ddb_shared.command.bundle import Command, bundle
-from ddb_shared.command.options import Common
 from ddb_shared.command.values import Duration, JsonObject, Moment
 from ddb_shared.errors import UsageError
-from ddb_shared.runtime.events import warn
 
 _NAMES: Final = {
     "export_time": "--export-time",
@@ -104,30 +102,3 @@ def refuse_bad_pitr(pitr: PitrOptions, *, is_native: bool) -> None:
             "Names and values belong to an expression, and none is given.",
             "Give --filter, --projection or --key-condition as well.",
         )
-
-
-def refuse_outputs(common: Common) -> None:
-    """Raises UsageError where files are asked for that a native export does not write."""
-    names = _outputs(common)
-    if names:
-        raise UsageError(
-            f"{', '.join(names)}: {_NO_OUTPUTS}.",
-            "Leave it out, or use --method scan.",
-        )
-
-
-def warn_of_outputs(common: Common) -> None:
-    """The same as a warning, where the method was not known before: of --method auto, and of a resumed export."""
-    names = _outputs(common)
-    if names:
-        warn(f"{', '.join(names)}: not written. {_NO_OUTPUTS}.")
-
-
-_NO_OUTPUTS: Final = (
-    "DynamoDB's own exports have neither a report nor metrics, since DynamoDB tells no progress"
-)
-
-
-def _outputs(common: Common) -> list[str]:
-    given = {"--report": common.report, "--metrics": common.progress.metrics}
-    return [option for option, value in given.items() if value]

@@ -11,6 +11,7 @@ from ddb_shared.command.identity import expiry_warnings
 from ddb_shared.command.plan import DryRunPlan
 from ddb_shared.command.preflight import bucket_checks, run_checks, status_of
 from ddb_shared.command.prices import Cost, native_prices, total_usd
+from ddb_shared.command.routes import NATIVE_SECONDS, native_seconds, product
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.table.description import Table
 
@@ -24,7 +25,7 @@ def plan_native_export(options: NewExport, aws: Aws, table: Table, exports: S3St
     incremental = options.pitr.since is not None
     costs = [
         Cost(
-            what="Export by DynamoDB", quantity=gigabytes, unit="GB", usd=_times(prices.export_gb, gigabytes)
+            what="Export by DynamoDB", quantity=gigabytes, unit="GB", usd=product(prices.export_gb, gigabytes)
         )
     ]
     if incremental:
@@ -37,29 +38,23 @@ def plan_native_export(options: NewExport, aws: Aws, table: Table, exports: S3St
         bytes=table.size_bytes,
         parts=0,
         units=0.0,
-        seconds=None,
+        seconds=NATIVE_SECONDS if incremental else native_seconds(table.size_bytes, 1),
         cost_usd=total_usd(costs),
         costs=costs,
         prices=prices.source,
         notes=[
             _DURATION,
             *([_INCREMENT] if incremental else []),
-            *(f"Warning: {text}" for text in expiry_warnings(aws, _LEAST_SECONDS)),
+            *(f"Warning: {text}" for text in expiry_warnings(aws, NATIVE_SECONDS)),
         ],
         command=options.common.invocation.line(without={"dry_run"}),
     )
 
 
-# The smallest export that others measured: https://docs.aws.amazon.com names no duration.
-_LEAST_SECONDS: Final = 600.0
 _DURATION: Final = (
-    "DynamoDB takes ten minutes or more, whatever the size, and tells no progress; it uses no read capacity. Items and size are its own "
-    "numbers, up to six hours old."
+    "The duration is an estimate: ten minutes, the least that was measured, and the size at 10 TB a day, as DynamoDB fills new replicas. It tells "
+    "no progress, and uses no read capacity. Items and size are its own numbers, up to six hours old."
 )
 _INCREMENT: Final = (
     "An increment is charged by the changes that DynamoDB has to read, which nothing tells beforehand."
 )
-
-
-def _times(price: float | None, quantity: float) -> float | None:
-    return None if price is None else price * quantity

@@ -20,17 +20,20 @@ from ddb_export.native.record import (
     read_request,
     request_name,
 )
+from ddb_export.native.report import write_report
 from ddb_export.options import ResumedExport
 from ddb_export.result import NativeExportResult
 from ddb_shared.aws.clients import Aws
+from ddb_shared.command.identity import local_user
 from ddb_shared.command.options import Common
 from ddb_shared.command.preflight import bucket_checks, require
 from ddb_shared.errors import AccessError, BucketError, ExportError, ServiceError
 from ddb_shared.format import aws_manifest
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format.aws_manifest import AwsExport
+from ddb_shared.report.runs import recorded
 from ddb_shared.runtime.events import announce
-from ddb_shared.runtime.jobs import wait_for
+from ddb_shared.runtime.jobs import progress_of, wait_for
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.bucket import parse_bucket_url
 from ddb_shared.storage.s3 import S3Storage
@@ -61,8 +64,10 @@ class NativeExporter:
         resume = (resume_command or self.resume_command)(folder.url)
         job = ExportJob(self.aws.dynamodb, request, resume)
         self.stop.explain(job.interrupt(0), saved=False)
+        progress = progress_of("export")
         try:
-            state = wait_for(job, self.common.progress, self.stop)
+            with recorded(folder, progress, self.common.invocation.line(), by=local_user()):
+                state = wait_for(job, progress, self.common.progress, self.stop)
             require_completed(state, job.name)
             export = read_aws(folder, state)
             if not request.is_incremental:
@@ -70,6 +75,7 @@ class NativeExporter:
         except (AccessError, BucketError) as error:
             error.add_remedy(f"Wait for it again with:\n  {resume}")
             raise
+        write_report(self.aws, folder, request, export, copy=self.common.report)
         return _result(folder, request, export, time.monotonic() - began)
 
     def resume_command(self, url: str) -> str:

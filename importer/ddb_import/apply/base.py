@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from ddb_import.apply.exporter import ExporterWatch
 from ddb_import.apply.log_reader import cancelled
 from ddb_shared.errors import ExportError, UsageError
 from ddb_shared.format import changes as log
@@ -16,6 +17,8 @@ from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.s3 import S3Storage
 
 POLL_SECONDS: Final = 2.0
+# For the turn of a table of a move, which may be hours away.
+START_POLL_SECONDS: Final = 5.0
 # A listing of the data folder is a request for each 1,000 shards.
 _LIST_EVERY: Final = 5
 
@@ -58,22 +61,44 @@ def wait_for_base(
     stop: Stop,
     *,
     sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Returns once the base export is complete, or the run is to stop.
 
-    Raises ExportError where there is no export that follows, or its capture was cancelled.
+    Raises ExportError where there is no export that follows, its capture was cancelled, or the exporter is dead, as ExporterWatch tells.
     """
     if log.read_stream(folder) is None:
         raise no_capture(folder)
+    watch = ExporterWatch(folder, f"The base of the export {folder.url} is unfinished", clock=clock)
     looks = 0
     while not stop.requested() and not _is_complete(folder):
         closed = log.read_closed(folder)
         if closed is not None and closed.cancelled:
             raise cancelled(folder)
         if looks % _LIST_EVERY == 0:
-            on_event(ProgressEvent(status=_status(folder)))
+            note = watch.look()
+            on_event(ProgressEvent(status="; ".join(filter(None, (_status(folder), note)))))
         looks += 1
         sleep(POLL_SECONDS)
+
+
+def wait_for_start(
+    folder: S3Storage,
+    watch: ExporterWatch,
+    on_event: Callable[[ProgressEvent], None],
+    stop: Stop,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Returns once the export of a table of a move has begun, or the run is to stop; `watch` is over the run of the move.
+
+    Raises ExportError where the move was cancelled, or its exporter is dead.
+    """
+    while not stop.requested() and log.read_stream(folder) is None:
+        if log.read_closed(folder) is not None:
+            raise cancelled(folder)
+        on_event(ProgressEvent(status="; ".join(filter(None, ("its export has not begun", watch.look())))))
+        sleep(START_POLL_SECONDS)
 
 
 def _is_complete(folder: S3Storage) -> bool:

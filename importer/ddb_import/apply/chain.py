@@ -76,7 +76,10 @@ class Chain:
     """The record of one table, read, and written again after each export that was applied."""
 
     def __init__(self, storage: Storage, table: Table, *, restart: bool) -> None:
-        """Reads the record; with `restart`, it is replaced by the first one that is written."""
+        """Reads the record; with `restart`, it is replaced by the first one that is written.
+
+        The id of a table that will be created is empty, and no record fits it.
+        """
         self.storage = storage
         self._table = table
         stored = storage.read(APPLIED)
@@ -84,9 +87,13 @@ class Chain:
         found = decode(storage, APPLIED, stored.data, AppliedRecord) if stored else None
         self.record = None if restart else found
         if self.record and self.record.table_id != table.id:
+            fate = (
+                f"{table.id} now. The table was recreated since"
+                if table.id
+                else "which does not exist any more"
+            )
             raise StateError(
-                f"The record {storage.url}{APPLIED} is of another table: {self.record.table_id} then, {table.id} now. The "
-                "table was recreated since.",
+                f"The record {storage.url}{APPLIED} is of another table: {self.record.table_id} then, {fate}.",
                 "Run the command with the full export and --restart to load everything again.",
             )
 

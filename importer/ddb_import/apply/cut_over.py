@@ -18,8 +18,10 @@ from ddb_shared.errors import ExportError, StateError
 from ddb_shared.format import changes as log
 from ddb_shared.format.changes import Closed
 from ddb_shared.runtime.display import display
+from ddb_shared.runtime.events import table_in_hand
 from ddb_shared.runtime.lease import HeldLease
-from ddb_shared.runtime.progress import Progress
+from ddb_shared.runtime.progress import LOG_SECONDS, QUIET_LOG_SECONDS, Progress
+from ddb_shared.runtime.runner import Runner, Serial
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.base import Storage
 from ddb_shared.storage.s3 import S3Storage
@@ -83,19 +85,29 @@ class Following:
             resumed_items=state.changes_applied + state.rejected,
             units_name="WCU",
             cap=self.task.max_wcu,
+            log_seconds=QUIET_LOG_SECONDS if table_in_hand() else LOG_SECONDS,
         )
         rejects = RejectWatch(self.max_rejects, self.stop)
         with (
             display(self.common.progress, progress) as on_event,
             controlled(self.storage, progress, self.control) as rate,
         ):
-            runner = self.common.runner(small=True)
             watched = rejects.watch(on_event)
-            results = runner.run(follow_changes, [self.task], watched, self.stop, rate, lease=self.lease)
+            results = self._runner().run(
+                follow_changes, [self.task], watched, self.stop, rate, lease=self.lease
+            )
         self.stop.check()
         self.lease.check()
         rejects.check(self.storage)
         return self._cut_over(), results[0]
+
+    def _runner(self) -> Runner:
+        """Changes of several tables are applied in this process.
+
+        Each follow lasts until the cut-over: on a cluster it would keep a worker from the bases that are left to load, and from the
+        other tables' changes, and with --processes there would be as many processes as tables.
+        """
+        return Serial(self.common.share) if table_in_hand() else self.common.runner(small=True)
 
     def _cut_over(self) -> CutOver:
         closed, state = log.read_closed(self.export), read_apply(self.storage, self.task.run)

@@ -1,7 +1,7 @@
 """The worker that applies a change log to a table, from its checkpoint until the log is closed, or the run is stopped.
 
-One worker does it: it applies more changes a second than the default quota of a table lets through, and one checkpoint is one
-number. Memory: MAX_WAITING_BYTES of changes that wait and are in flight, what LogReader reads ahead, and IN_FLIGHT_BYTES of requests.
+One worker does it, of a cluster as well: it applies more changes a second than the default quota of a table lets through, it alone knows
+which changes of a key wait, and one checkpoint is one number. Memory: MAX_WAITING_BYTES of changes that wait and are in flight, what LogReader reads ahead, and IN_FLIGHT_BYTES of requests.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ddb_import.apply.book import Book, Snapshot
+from ddb_import.apply.exporter import ExporterWatch
 from ddb_import.apply.keys import KeyReader
 from ddb_import.apply.log_reader import POLL_SECONDS, LogReader, end_of
 from ddb_import.apply.order import Write
@@ -46,6 +47,8 @@ from ddb_shared.times import now_text
 
 # The more changes wait, the more of them are superseded and need no write; and the more memory they take.
 MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
+# A capture writes every five seconds at the least. The lease is one small GET.
+WATCH_SECONDS: Final = 10.0
 # Threads: the records that are read ahead, the checkpoint, and one to spare.
 _THREADS: Final = 8
 
@@ -91,6 +94,7 @@ async def _follow(task: FollowTask, channel: Channel) -> Loaded:
             LogReader(export, key_of, state.applied, task.poll_seconds, end=end),
             WriteRequests(client, task.table, [attribute.name for attribute in task.key]),
             _Saver(storage, standing, guard, book.snapshot()),
+            ExporterWatch(export, f"The capture of changes in {export.url} is not closed"),
             client=client,
             channel=channel,
             stop=stop,
@@ -136,6 +140,7 @@ class _Follower:
         reader: LogReader,
         writer: WriteRequests,
         saver: _Saver,
+        exporter: ExporterWatch,
         *,
         client: Client,
         channel: Channel,
@@ -146,6 +151,7 @@ class _Follower:
         self._reader = reader
         self._writer = writer
         self._saver = saver
+        self._exporter = exporter
         self._client = client
         self._channel = channel
         self._stop = stop
@@ -155,6 +161,7 @@ class _Follower:
         self._may_read, self._may_send = asyncio.Event(), asyncio.Event()
         self._is_read = False
         self._tally = _Tally(changed_at=time.monotonic())
+        self._note = ""
 
     async def run(self) -> None:
         """Returns once all is applied, or after a stop; what is confirmed is saved, after an error too."""
@@ -163,7 +170,12 @@ class _Follower:
                 async with asyncio.TaskGroup() as group:
                     background = [
                         group.create_task(job())
-                        for job in (self._save_regularly, self._report_regularly, self._close_on_stop)
+                        for job in (
+                            self._save_regularly,
+                            self._report_regularly,
+                            self._watch_exporter,
+                            self._close_on_stop,
+                        )
                     ]
                     async with asyncio.TaskGroup() as work:
                         work.create_task(self._feed())
@@ -242,13 +254,25 @@ class _Follower:
             await asyncio.sleep(REPORT_SECONDS)
             self._report()
 
+    async def _watch_exporter(self) -> None:
+        """Says when nobody captures the changes that are waited for; raises ExportError where that lasts."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self._note = await self._look_at_exporter()
+
+    async def _look_at_exporter(self) -> str:
+        if self._reader.is_waiting and not self._book.waiting:
+            return await asyncio.to_thread(self._exporter.look)
+        self._exporter.note_alive()
+        return ""
+
     async def _close_on_stop(self) -> None:
         await self._stop.wait()
         self._in_flight.close()
         self._wake()
 
     def _report(self, *, ended: bool = False) -> None:
-        self._channel.report(self._tally.event(self._client, self._book, ended=ended))
+        self._channel.report(self._tally.event(self._client, self._book, self._note, ended=ended))
 
 
 @dataclass(slots=True)
@@ -272,7 +296,7 @@ class _Tally:
         self.bytes += size
         self.rejected += rejected
 
-    def event(self, client: Client, book: Book, *, ended: bool) -> ProgressEvent:
+    def event(self, client: Client, book: Book, note: str, *, ended: bool) -> ProgressEvent:
         """The report."""
         reasons, retried = client.take_retries()
         event = ProgressEvent(
@@ -283,7 +307,7 @@ class _Tally:
             reasons=reasons,
             retried=retried,
             note=client.rate_limiter.reason,
-            status=self._status(book),
+            status="; ".join(filter(None, (self._status(book), note))),
             ended=ended,
         )
         self.settled_before = book.settled

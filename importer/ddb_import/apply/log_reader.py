@@ -36,9 +36,10 @@ class LogPart:
 
 
 class LogReader:
-    """The records after `applied`; of a closed log up to `end`, its last one. Memory: `read_ahead` files of requests, some 10 MB each.
+    """The records after `applied`, up to `end` where it is given: the last one of a closed log, or one that is known to be written.
 
-    Where the log is closed later, `end` is found then: records after it do not count.
+    Without it, `end` is found once the log is closed: records after it do not count. Memory: `read_ahead` files of requests, some
+    10 MB each.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class LogReader:
         self._ahead: deque[asyncio.Task[LogPart | None]] = deque()
         self._width = 1
         self._end = end
+        # whether all that the log has is read, and its next record is not there yet
+        self.is_waiting = False
 
     async def read(self, stop: asyncio.Event) -> LogPart | None:
         """The next record, once it is written; None at the end of a closed log, or after a stop.
@@ -68,6 +71,7 @@ class LogReader:
         while not stop.is_set():
             found = await self._look(stop)
             if found is not None:
+                self.is_waiting = False
                 self._next += 1
                 self._width = min(2 * self._width, self._read_ahead)
                 return found
@@ -75,7 +79,9 @@ class LogReader:
             is_over = stop.is_set() or self._is_after_end(self._next)
             if is_over or await asyncio.to_thread(self._is_at_end):
                 break
+            self.is_waiting = True
             await unless_stopped(stop, asyncio.sleep(self._poll_seconds))
+        self.is_waiting = False
         self.close()
         return None
 
@@ -96,7 +102,7 @@ class LogReader:
     def _read(self, number: int) -> LogPart | None:
         record = None if self._is_after_end(number) else log.read_record(self._storage, number)
         # after the end of a log only a run that begins can write: it need not be asked for at each record
-        if record is None or (record.begins and self._is_closed_before(number)):
+        if record is None or (record.begins and self._end is None and self._is_closed_before(number)):
             return None
         return self._part_of(record, log.read_changes(self._storage, record))
 
@@ -128,11 +134,12 @@ class LogReader:
     def _is_at_end(self) -> bool:
         """Whether the log is closed before the next record; raises ExportError where its changes are not complete."""
         closed = log.read_closed(self._storage)
-        if closed is None:
-            return False
-        if closed.cancelled:
+        if closed is not None and closed.cancelled:
             raise cancelled(self._storage)
-        if self._next > closed.last_number:
+        end = closed.last_number if self._end is None and closed else self._end
+        if end is None:
+            return False
+        if self._next > end:
             return True
         if log.read_record(self._storage, self._next) is None:
             raise missing_record(self._storage, self._next)
@@ -145,9 +152,9 @@ def end_of(closed: Closed | None) -> int | None:
 
 
 def missing_record(storage: Storage, number: int) -> ExportError:
-    """The error for a record that a closed log lacks."""
+    """The error for a record that a log lacks before its end."""
     return ExportError(
-        f"{storage.url}{log.record_file(number)} is missing, and the log is closed after it.",
+        f"{storage.url}{log.record_file(number)} is missing, and the log does not end before it.",
         "Restore the file from a copy, or export the table again.",
     )
 

@@ -115,7 +115,6 @@ class Definition:
 
     def ensure_table(self, found: Table | None) -> EnsuredTable:
         """Creates the table unless it was `found`; reports how it differs, and raises TableError if its keys are others."""
-        desired = self.desired
         table = found or self._create()
         if found is not None and found.status == "CREATING":
             table = self._wait_until_active(found.address)
@@ -123,12 +122,18 @@ class Definition:
         announce(_report(table, differences, created=found is None))
         for note in self.policy_notes(table, {difference.setting for difference in differences}):
             announce(note)
-        if found is not None and not is_compatible(desired, spec_of(found.definition, {})):
+        if found is not None:
+            self.check_keys(found)
+        return EnsuredTable(table, differences)
+
+    def check_keys(self, found: Table) -> str:
+        """That an existing table has the keys of the desired one; raises TableError where they are others."""
+        if not is_compatible(self.desired, spec_of(found.definition, {})):
             raise TableError(
                 f"Table {found.name} exists, but its keys differ from those of the exported table.",
                 "Import into another table. ddb-transfer never deletes or replaces a table.",
             )
-        return EnsuredTable(table, differences)
+        return "the table has the keys of its definition"
 
     def differences(self, table: Table) -> list[SettingDrift]:
         """How the table differs from the desired settings, and whether each difference will be set after the load."""

@@ -13,6 +13,7 @@ from ddb_import.prepare import ExportLoad
 from ddb_import.state import NativeJob
 from ddb_shared.aws.clients import Aws
 from ddb_shared.errors import TableError, UsageError
+from ddb_shared.runtime.lease import LeaseGuard
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.table.description import Table
@@ -22,9 +23,16 @@ MIN_WRITE_UNITS: Final = 1_024
 
 
 def load_in_bulk(
-    load: ExportLoad, table: Table, options: ImportOptions, aws: Aws, stop: Stop, *, max_wcu: float | None
+    load: ExportLoad,
+    table: Table,
+    options: ImportOptions,
+    aws: Aws,
+    stop: Stop,
+    *,
+    guard: LeaseGuard,
+    max_wcu: float | None,
 ) -> NativeJob:
-    """Loads one full export; returns its job, with what it has loaded."""
+    """Loads one full export under a lease; returns its job, with what it has loaded."""
     given = load.given
     owner = aws.options.owner_of(given.folder.bucket)
     source = read_source(given.folder, given.manifest, Engine.BULK, aws.region, owner)
@@ -48,7 +56,8 @@ def load_in_bulk(
             is_expired=is_expired(job),
         )
 
-    return JobRunner(options.common.progress, stop, resume).run(plan, open_job)
+    runner = JobRunner(options.common.progress, stop, resume, options.common.invocation.line(), guard)
+    return runner.run(plan, open_job)
 
 
 def check_table_for_bulk(table: Table) -> str:

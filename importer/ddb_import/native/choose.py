@@ -15,7 +15,7 @@ from ddb_shared.aws.clients import Aws
 from ddb_shared.command.plan import seconds_for, write_units
 from ddb_shared.command.routes import NATIVE_SECONDS
 from ddb_shared.errors import TransferError
-from ddb_shared.runtime.events import announce, warn
+from ddb_shared.runtime.events import announce
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.location import is_local
 from ddb_shared.table.capacity import NEW_TABLE_WRITE_UNITS
@@ -105,8 +105,6 @@ def with_engine(situation: Situation) -> ImportOptions:
     """The options with the engine that is chosen, which is told."""
     engine, why = choose_engine(situation)
     announce(f"Engine {engine.value}: {why}")
-    if engine is not Engine.BATCH_WRITE and situation.options.common.progress.metrics:
-        warn("--metrics: DynamoDB tells no progress of its own imports, so the file has none of the load.")
     return replace(situation.options, engine=engine)
 
 

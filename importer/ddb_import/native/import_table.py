@@ -11,10 +11,11 @@ from ddb_import.native.record import PlanFile, open_plan
 from ddb_import.native.run import JobRunner
 from ddb_import.native.source import Source, read_source, verify_copies
 from ddb_import.native.table import table_parameters
+from ddb_import.new_table import planned_table
 from ddb_import.options import Engine, ImportOptions
 from ddb_import.preflight import new_table_checks, state_checks
-from ddb_import.prepare import Given, apply_changes_of, check_files, place_of_new_table, read_exports
-from ddb_import.state import ImportPlan, NativeJob, read_plan, refuse_deleted
+from ddb_import.prepare import Given, apply_changes_of, check_files, earlier_checks, read_exports
+from ddb_import.state import IMPORTING, ImportPlan, NativeJob, read_plan, refuse_deleted, state_storage
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import identify
 from ddb_shared.command.preflight import require
@@ -49,7 +50,8 @@ def import_table(options: ImportOptions, aws: Aws, stop: Stop) -> bool:
 
     Everything that can be refused is, before DynamoDB is asked for anything.
     """
-    given = _full_export(options, aws, stop)
+    exports = _full_export_first(options, aws, stop)
+    given = exports[0]
     table = _look(options, aws, given)
     if table.found and table.plan and table.plan.completed_at and not options.restart:
         return False
@@ -62,13 +64,16 @@ def import_table(options: ImportOptions, aws: Aws, stop: Stop) -> bool:
     parameters = table_parameters(definition)
     place = state_checks(aws, given.folder, given.manifest, options.state)
     require({**({} if table.found else new_table_checks(definition, None)), **place})
+    if table.found is None:
+        require(earlier_checks(options, aws, exports))
     verify_copies(given.folder, given.manifest, files.unverified)
     renewals = open_storage(aws.lease_s3, table.storage.url)
-    with hold(renewals, stop, activity="This export is already being imported into this table") as lease:
+    with hold(renewals, stop, activity=IMPORTING) as lease:
         guarded = open_storage(aws.under(lease.guard).s3, table.storage.url)
         plan = open_plan(guarded, given.manifest, options, table_arn=table.arn, table_id="")
         resume = options.common.invocation.line(without={"restart", "dry_run"})
-        runner = JobRunner(options.common.progress, stop, resume)
+        command = options.common.invocation.line()
+        runner = JobRunner(options.common.progress, stop, resume, command, lease.guard)
         _run(runner, aws.dynamodb, plan, source, parameters, is_new=table.found is None)
         lease.check()
     # an import that has ended while nobody waited for it may be of a table that is gone since
@@ -108,7 +113,7 @@ def _run(
     runner.run(plan, open_job)
 
 
-def _full_export(options: ImportOptions, aws: Aws, stop: Stop) -> Given:
+def _full_export_first(options: ImportOptions, aws: Aws, stop: Stop) -> list[Given]:
     exports = read_exports(options, aws, stop)
     apply_changes_of(options, exports)
     if exports[0].increment:
@@ -116,7 +121,7 @@ def _full_export(options: ImportOptions, aws: Aws, stop: Stop) -> Given:
             "--engine import-table makes a table from a full export, and only increments are given.",
             "Give the full export first, or leave --engine out.",
         )
-    return exports[0]
+    return exports
 
 
 def _definition(options: ImportOptions, aws: Aws, given: Given, stop: Stop) -> Definition:
@@ -131,14 +136,14 @@ def _look(options: ImportOptions, aws: Aws, given: Given) -> _Table:
             "--engine import-table makes a table in the caller's own account.",
             "Give the table's name in place of its ARN.",
         )
-    account = identify(aws).account
-    if not account:
+    if not identify(aws).account:
         raise UsageError(
             "--engine import-table needs the number of the caller's account, and STS could not be asked.",
             "Use --engine batch-write, or let the command reach STS.",
         )
-    arn, storage = place_of_new_table(options, aws, given, account)
-    return _Table(arn, storage, read_plan(storage), find(aws.dynamodb, options.table))
+    planned = planned_table(options, aws, given.manifest)
+    storage = state_storage(aws.s3, given.folder, given.manifest, planned, options.state)
+    return _Table(planned.arn, storage, read_plan(storage), find(aws.dynamodb, options.table))
 
 
 def _refuse_deleted(options: ImportOptions, table: _Table) -> None:

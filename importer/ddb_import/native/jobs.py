@@ -24,6 +24,12 @@ _REFUSALS: Final[Mapping[str, str]] = {
     "ImportConflictException": "Run the command with --restart; it asks with a new token.",
     "IdempotentParameterMismatchException": "Run the command with --restart; it asks with a new token.",
 }
+# A job that DynamoDB does not know: it forgets them some time after their end, and another account or Region never knew it.
+_UNKNOWN: Final = (
+    "Check the account (--profile, --role-arn) and --region. AWS does not keep its jobs for ever: compare the table with the export "
+    "(ddb-verify), or load everything again with --restart."
+)
+_GONE: Final[Mapping[str, str]] = {"ImportNotFoundException": _UNKNOWN, "ResourceNotFoundException": _UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,7 @@ class ImportTableJob:
 
     def poll(self) -> JobState:
         """How it is now."""
-        with map_errors(f"look at {self.name}"):
+        with map_errors(f"look at {self.name}"), explain_refusals(f"to describe {self.name}", _GONE):
             answer = self._dynamodb.describe_import(ImportArn=self.arn)
         return self._state(answer["ImportTableDescription"])
 
@@ -119,7 +125,8 @@ class ImportTableJob:
         if state.status == COMPLETED:
             raise StateError(
                 f"DynamoDB completed {self.name}, but the counts differ: {counts}.",
-                "Compare the table with the export: ddb-verify tells which items are missing.",
+                "Compare the table with the export: ddb-verify tells which items are missing. To load them, write everything again with "
+                "--engine batch-write --on-existing overwrite --restart, or delete the table and import again with --restart.",
             )
         where = f"{description.get('CloudWatchLogGroupArn', '/aws-dynamodb/imports')}, stream {self.arn.rpartition('/')[2]}/error"
         left = (
@@ -218,7 +225,7 @@ class BulkPutJob:
 
     def poll(self) -> JobState:
         """How it is now."""
-        with map_errors(f"look at {self.name}"):
+        with map_errors(f"look at {self.name}"), explain_refusals(f"to describe {self.name}", _GONE):
             answer = self._dynamodb.describe_bulk_operation(BulkOperationArn=self.arn)
         return self._state(answer["BulkOperationDescription"])
 
@@ -258,7 +265,8 @@ class BulkPutJob:
         if processed != expected or (state.status == COMPLETED) != (failed == 0):
             raise StateError(
                 f"DynamoDB says {state.status} of {self.name}, but the counts do not add up: {counts}.",
-                f"See {self.report_url}, and compare the table with the export: ddb-verify tells which items are missing.",
+                f"See {self.report_url}, and compare the table with the export: ddb-verify tells which items are missing. To load everything "
+                "again, run the command with --restart.",
             )
         return Loaded(processed - failed, failed, self.report_url if failed else "")
 

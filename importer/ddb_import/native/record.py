@@ -20,7 +20,7 @@ class PlanFile:
     """The plan of one native import, written before and after each thing that it must not forget."""
 
     def __init__(self, storage: Storage, plan: ImportPlan, job: NativeJob, etag: str) -> None:
-        self._storage = storage
+        self.storage = storage
         self._etag = etag
         self.plan = plan
         self.job = job
@@ -43,7 +43,7 @@ class PlanFile:
     def _write(self, job: NativeJob, **members: Any) -> None:
         self.job = job
         self.plan = msgspec.structs.replace(self.plan, native=job, **members)
-        self._etag = self._storage.write(PLAN, msgspec.json.encode(self.plan), replaces=self._etag)
+        self._etag = self.storage.write(PLAN, msgspec.json.encode(self.plan), replaces=self._etag)
 
 
 def _new_job(engine: str) -> NativeJob:
@@ -58,16 +58,7 @@ def open_plan(
     `table_id` is empty for a table that the job will make.
     """
     job = _new_job(options.engine.value)
-    fresh = ImportPlan(
-        export_id=manifest.export_id,
-        items=manifest.items,
-        shards=len(manifest.shards),
-        table_arn=table_arn,
-        table_id=table_id,
-        on_existing=OVERWRITE,
-        begun_at=now_text(),
-        native=job,
-    )
+    fresh = _fresh(manifest, job, table_arn=table_arn, table_id=table_id)
     stored = storage.read(PLAN)
     if stored is None:
         return PlanFile(storage, fresh, job, storage.write(PLAN, msgspec.json.encode(fresh), new=True))
@@ -79,6 +70,27 @@ def open_plan(
         )
     _refuse_changes(storage, saved, fresh, options.engine)
     return PlanFile(storage, saved, job if saved.native is msgspec.UNSET else saved.native, stored.etag)
+
+
+def check_job(
+    storage: Storage, manifest: Manifest, saved: ImportPlan, engine: Engine, *, table_arn: str, table_id: str
+) -> None:
+    """Raises StateError where the saved plan is not one that a run with this engine continues."""
+    fresh = _fresh(manifest, _new_job(engine.value), table_arn=table_arn, table_id=table_id)
+    _refuse_changes(storage, saved, fresh, engine)
+
+
+def _fresh(manifest: Manifest, job: NativeJob, *, table_arn: str, table_id: str) -> ImportPlan:
+    return ImportPlan(
+        export_id=manifest.export_id,
+        items=manifest.items,
+        shards=len(manifest.shards),
+        table_arn=table_arn,
+        table_id=table_id,
+        on_existing=OVERWRITE,
+        begun_at=now_text(),
+        native=job,
+    )
 
 
 def _refuse_changes(storage: Storage, saved: ImportPlan, fresh: ImportPlan, engine: Engine) -> None:

@@ -24,14 +24,23 @@ _MEMBERS: Final = frozenset(
     }
 )
 
+# Set once the items are loaded.
+_AFTERWARDS: Final = frozenset({"TableClass"})
+
 
 def table_parameters(definition: Definition) -> dict[str, Any]:
     """The TableCreationParameters; raises UsageError where ImportTable would lose something for good.
 
-    A table class is set once the items are loaded, as streams, tags and the like are for every engine.
+    A table class is set once the items are loaded, as vector indexes, streams, tags and the like are for every engine.
     """
     request = definition.request
     refuse_local_indexes(request)
+    unknown = sorted(request.keys() - _MEMBERS - _AFTERWARDS)
+    if unknown:
+        raise UsageError(
+            f"ImportTable has no parameter for {', '.join(unknown)} of the table's definition.",
+            "Use --engine bulk --create-table, which makes the table first and has DynamoDB load it, or --engine batch-write.",
+        )
     return {name: value for name, value in request.items() if name in _MEMBERS}
 
 

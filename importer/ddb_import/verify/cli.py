@@ -13,7 +13,7 @@ from ddb_import.verify.result import incomplete
 from ddb_shared.command.groups import Command
 from ddb_shared.command.identity import open_session
 from ddb_shared.command.main import run
-from ddb_shared.command.move import refuse_for_move
+from ddb_shared.command.move import refuse_for_move, refuse_for_one
 from ddb_shared.command.options import Common, common_options, state_owner_option
 from ddb_shared.command.output import print_result
 from ddb_shared.command.values import REGION, TABLE, Capacity, Location
@@ -32,6 +32,7 @@ Examples:
   ddb-verify s3://shared-bucket/moves/AWSDynamoDB/01715685260608-c488b4e1/ Orders
   ddb-verify s3://…/01715685260608-c488b4e1/ Orders --max-rcu 500 --json
   ddb-verify s3://…/01715685260608-c488b4e1/ Orders --sample 1
+  ddb-verify s3://…/01715685260608-c488b4e1/ Orders --so-far
   ddb-verify s3://…/01715685260608-c488b4e1/ Orders --repair --delete-extra
   ddb-verify s3://shared-bucket/moves/01715685260608-c488b4e1.json --rename 'prod*=new*'
   ddb-verify --tables Orders OrdersCopy --source-profile old-account
@@ -97,6 +98,17 @@ Examples:
     help="Compare with the base of an export that follows its table, without the changes, which are not applied to TABLE.",
 )
 @click.option(
+    "--so-far",
+    is_flag=True,
+    help="Before ddb-export --finish: compare with the changes that are applied by now, while ddb-import --follow applies more. What "
+    "is equal then need not be compared at the cut-over, unless it changes.",
+)
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Compare all items, also those that a verification with --so-far has found equal and that did not change since.",
+)
+@click.option(
     "--state",
     type=Location(),
     metavar="URL",
@@ -124,12 +136,14 @@ def command(
     yes: bool,
     max_wcu: Cap | None,
     base_only: bool,
+    so_far: bool,
+    full: bool,
     state: str | None,
 ) -> None:
     """Prove that TABLE contains exactly the items of EXPORT, or with --tables those of the table SOURCE.
 
     Of an export that followed its table, the items are those of its base with every change that was captured, once ddb-export
-    --finish has closed the capture. Of a MOVE, every table is compared with its export.
+    --finish has closed the capture; before that, --so-far compares what is applied by now. Of a MOVE, every table is compared with its export.
 
     Both sides are read once, in parallel. Where they differ, a second pass finds which items differ, and a third one finds their
     keys; each is named in a report, after it was read again consistently. Only the verdict `identical`, exit code 0, is a
@@ -138,14 +152,21 @@ def command(
     source = _source(source_table, source_region, source_profile, source_role_arns)
     if source is not None:
         export, table = _second_table(export, table)
-        if base_only:
-            raise UsageError(
-                "--base-only is about an export, and --tables compares tables.", "Omit one of them."
-            )
+        for option, is_given in (("--base-only", base_only), ("--so-far", so_far), ("--full", full)):
+            if is_given:
+                raise UsageError(
+                    f"{option} is about an export, and --tables compares tables.", "Omit one of them."
+                )
+    if so_far and (base_only or repair or sample is not None):
+        raise UsageError(
+            "--so-far cannot be given with --base-only, --repair or --sample.",
+            "Omit --so-far, or the other option.",
+        )
     refuse_with_table([word for word in (export, table) if word], "ddb-verify")
     is_move = export is not None and manifests.is_move(export)
     if not is_move:
         selection.refuse()
+        refuse_for_one(common)
     if table is None and not is_move:
         raise UsageError(
             "EXPORT and TABLE are required, or --tables SOURCE DEST.", "See ddb-verify --help for examples."
@@ -160,6 +181,8 @@ def command(
         sample=sample,
         max_differences=max_differences,
         base_only=base_only,
+        so_far=so_far,
+        full=full,
         state=state,
         repair=_repair(repair=repair, delete_extra=delete_extra, yes=yes, max_wcu=max_wcu, sample=sample),
     )
@@ -177,7 +200,7 @@ def _verify_move(options: VerifyOptions, selection: Selection) -> None:
         [
             ("--repair", options.repair),
             ("--base-only", options.base_only),
-            ("--report", options.common.report),
+            ("--metrics", options.common.tables_at_once > 1 and options.common.progress.metrics),
         ],
         "ddb-verify EXPORT TABLE",
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ddb_import.shard_reader import ShardReader
-from ddb_import.verify.overlay import BaseFilter, LastImages, Overlay, read_images
+from ddb_import.verify.overlay import BaseFilter, LastLines, Overlay, read_images
 from ddb_import.verify.records import Item, items_of
 from ddb_shared.aws.clients import AwsOptions, connect
 from ddb_shared.dynamodb.client import Client, open_client
@@ -46,7 +46,7 @@ class ExportInput:
     prefix: str
     shards: tuple[Shard, ...]
     unverified: frozenset[str] = frozenset()
-    images: tuple[LastImages, ...] = ()
+    images: tuple[LastLines, ...] = ()
     overlay: Overlay | None = None
 
     def split(self, workers: int) -> list[ExportInput]:
@@ -116,7 +116,7 @@ class _ExportReader:
         self, input_: ExportInput, sink: Sink, channel: Channel, stop: asyncio.Event, _: Cost
     ) -> None:
         self._storage: Storage = S3Storage(connect(input_.aws).s3, input_.bucket, input_.prefix)
-        self._waiting: deque[Shard | LastImages] = deque((*input_.shards, *input_.images))
+        self._waiting: deque[Shard | LastLines] = deque((*input_.shards, *input_.images))
         self._filter = BaseFilter(input_.overlay) if input_.overlay else None
         self._unverified = input_.unverified
         self._sink = sink
@@ -131,7 +131,7 @@ class _ExportReader:
     async def _read_waiting(self) -> None:
         while self._waiting and not self._stop.is_set():
             shard = self._waiting.popleft()
-            if isinstance(shard, LastImages):
+            if isinstance(shard, LastLines):
                 await self._read_images(shard)
                 continue
             if shard.name in self._unverified and shard.name.endswith(".parquet"):
@@ -147,7 +147,7 @@ class _ExportReader:
             self._channel.report(ProgressEvent(items=len(lines), bytes=sum(map(len, lines))))
         self._channel.report(ProgressEvent(shards=1))
 
-    async def _read_images(self, images: LastImages) -> None:
+    async def _read_images(self, images: LastLines) -> None:
         items = await asyncio.to_thread(read_images, self._storage, images)
         await self._sink(items)
         self._channel.report(ProgressEvent(items=len(items), bytes=sum(map(len, items))))

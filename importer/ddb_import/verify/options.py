@@ -52,7 +52,8 @@ class VerifyOptions:
     """The options of `ddb-verify`, parsed: `export`, or else `source`, is compared with `table`.
 
     `max_rcu` is the cap of all workers for each table, `max_wcu` that of a repair, `sample` a percentage. At most `max_differences`
-    items are named. `base_only`: the changes of an export are left out.
+    items are named. `base_only`: the changes of an export are left out. `so_far`: those that are applied by now count, and more may
+    come. `full`: all items are compared, whatever earlier verifications have shown.
     """
 
     common: Common
@@ -64,6 +65,8 @@ class VerifyOptions:
     sample: float | None = None
     max_differences: int = MAX_DIFFERENCES
     base_only: bool = False
+    so_far: bool = False
+    full: bool = False
     state: str | None = None
     repair: Repair | None = None
 

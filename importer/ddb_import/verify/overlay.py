@@ -14,13 +14,14 @@ from ddb_import.apply.log_reader import missing_record
 from ddb_import.verify.keys import KeyHasher
 from ddb_import.verify.records import Item
 from ddb_shared.format import changes as log
+from ddb_shared.format.change_lines import Change
 from ddb_shared.storage.base import Storage
 from ddb_shared.table.description import KeyAttribute
 
 
 @dataclass(frozen=True, slots=True)
-class LastImages:
-    """The lines (from 1) of one record of the log that put the last image of their key."""
+class LastLines:
+    """Lines (from 1) of one record of the log, each the last change of its key."""
 
     record: int
     lines: array[int]
@@ -59,10 +60,15 @@ def part_of(key_hash: bytes, parts: int) -> int:
     return int.from_bytes(key_hash[-4:], "big") % parts
 
 
-def read_images(storage: Storage, images: LastImages) -> list[Item]:
-    """The images of these lines. Raises ExportError or ShardError where the log has changed since it was read."""
-    record = log.read_record(storage, images.record)
+def read_lines(storage: Storage, lines: LastLines) -> list[Change]:
+    """The changes of these lines. Raises ExportError or ShardError where the log has changed since it was read."""
+    record = log.read_record(storage, lines.record)
     if record is None:
-        raise missing_record(storage, images.record)
+        raise missing_record(storage, lines.record)
     changes = log.read_changes(storage, record)
-    return [changes[line - 1].image for line in images.lines]
+    return [changes[line - 1] for line in lines.lines]
+
+
+def read_images(storage: Storage, lines: LastLines) -> list[Item]:
+    """The images of these lines, all of which put an item. Raises as `read_lines`."""
+    return [change.image for change in read_lines(storage, lines)]

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
-import msgspec
-
+from ddb_import.requests import REQUESTS_NOTE
 from ddb_import.verify.options import VerifyOptions
 from ddb_import.verify.prepare import Comparison
 from ddb_import.verify.report import ItemDifference, Report
 from ddb_import.verify.result import Verdict, VerifyResult
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import local_user
-from ddb_shared.command.prices import capacity_cost, costs_table, price_list
-from ddb_shared.format.control import Running
+from ddb_shared.command.prices import capacity_cost, costs_table, price_list, s3_costs
 from ddb_shared.report.page import Page, Table, publish
 from ddb_shared.report.parts import FIRST, run_parts
 from ddb_shared.report.runs import RunRecord
 from ddb_shared.runtime.events import announce
-from ddb_shared.runtime.progress import Progress
 from ddb_shared.table import description
 from ddb_shared.text import duration_text
 
@@ -44,20 +40,18 @@ def publish_page(
     *,
     result: VerifyResult,
     report: Report,
-    passes: Sequence[Progress],
+    runs: Sequence[RunRecord],
+    gets: int,
 ) -> None:
-    """Writes the page beside the report; with --tables and no --state, only if it was requested elsewhere."""
-    running = Running(
-        nonce="", by=local_user(), pid=os.getpid(), since=result.begun_at or "", command=options.command
-    )
-    refusals = dict(result.throttle_reasons)  # of all passes, and of what read single items and repaired them
-    runs = [
-        msgspec.structs.replace(RunRecord.of(progress, running, options.command), throttled=refusals)
-        for progress in passes[:1]
-    ]
+    """Writes the page beside the report; with --tables and no --state, only if it was requested elsewhere.
+
+    `runs` are the passes, `gets` the requests that they made to read the export.
+    """
     has_place = options.source is None or options.state is not None
     publish(
-        lambda: verify_page(aws, comparison.table, result, report.first, runs),
+        lambda: verify_page(
+            aws, comparison.table, result, report.first, runs, gets=gets, command=options.command
+        ),
         comparison.storage if has_place else None,
         report.page_name,
         copy=options.common.report,
@@ -70,31 +64,44 @@ def verify_page(
     result: VerifyResult,
     first: Sequence[ItemDifference],
     runs: Sequence[RunRecord],
+    *,
+    gets: int,
+    command: str,
 ) -> Page:
     """The report of a verification that ran to its end."""
     sampled = (
         f" of a sample of {result.sample_percent:g}%, which proves nothing" if result.sample_percent else ""
     )
+    so_far = " so far, before the capture is closed" if result.so_far else ""
     prices = price_list(aws, table.region, table.table_class)
-    cost = capacity_cost(prices, "Read", result.consumed_rcu, on_demand=table.on_demand)
+    costs = [
+        capacity_cost(prices, "Read", result.consumed_rcu, on_demand=table.on_demand),
+        *s3_costs(prices, gets=gets),
+    ]
+    # of all passes, and of what read single items and repaired them
+    refusals = result.throttle_reasons
     return Page(
         title=f"Verification of {table.name}",
-        verdict=f"Verdict{sampled}: {result.verdict}.",
-        kind=_KINDS[result.verdict] if not sampled else "warning",
-        facts=_facts(aws, result, runs),
-        parts=[*_differences_table(first, result), *run_parts(runs), costs_table([cost], prices.source)],
-        commands=[("Verified by", run.command) for run in runs[:1]],
+        verdict=f"Verdict{sampled}{so_far}: {result.verdict}.",
+        kind="warning" if sampled or (so_far and result.exit_code == 0) else _KINDS[result.verdict],
+        facts=_facts(aws, result),
+        parts=[
+            *_differences_table(first, result),
+            *run_parts(runs, refusals),
+            costs_table(costs, prices.source, REQUESTS_NOTE if gets else ""),
+        ],
+        commands=[("Verified by", command)],
     )
 
 
-def _facts(aws: Aws, result: VerifyResult, runs: Sequence[RunRecord]) -> list[tuple[str, object]]:
+def _facts(aws: Aws, result: VerifyResult) -> list[tuple[str, object]]:
     return [
         ("Export", result.export or "unknown"),
         ("Table", result.table or "unknown"),
         ("Started", result.begun_at or "unknown"),
         ("Finished", result.verified_at),
         ("Took", duration_text(result.seconds)),
-        ("By", runs[0].by if runs else "unknown"),
+        ("By", local_user()),
         ("As", aws.identity()),
         ("Items of the export", _count(result.items_export)),
         ("Items of the table", _count(result.items_table)),
@@ -116,10 +123,16 @@ def _changes(result: VerifyResult) -> list[tuple[str, object]]:
     """How many changes count as the export, and how far they are applied."""
     if result.log_number is None:
         return []
-    return [
+    facts: list[tuple[str, object]] = [
         ("Changes of the export", _count(result.changes)),
         ("Records of changes applied", f"{_count(result.log_applied)} of {result.log_number:,}"),
+        *(("Compared earlier", step.text()) for step in result.earlier),
     ]
+    if result.log_from is not None:
+        facts.append((f"Items that changed after record {result.log_from:,}", _count(result.items_compared)))
+    if result.so_far:
+        facts.append(("Records not compared yet", f"up to {_count(result.log_newest)}"))
+    return facts
 
 
 def _more(result: VerifyResult) -> list[tuple[str, object]]:

@@ -1,38 +1,48 @@
 """The passes of a verification over both sides: each is announced with what it will read, then runs in parallel.
 
-Equal sides take one pass; others a second one that finds which items differ, and a third that finds their keys, however many
-differences there are. The changes of an export are laid over its base in each of them: its log is read first.
+Equal sides take one pass; others a second one that finds which items differ, however many do. Where the items to be compared again
+are too many to be kept, a third one finds the keys of those that differ. The changes of an export are laid over its base in each of
+them: its log is read first.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import repeat
 from typing import Final, Protocol, Self, TypeVar
 
+from ddb_import.requests import READS_OF_A_SHARD
+from ddb_import.verify.captured import Captured, newest_record
+from ddb_import.verify.changed_pass import ChangedTask, check_changed
+from ddb_import.verify.checked import Checked
 from ddb_import.verify.confirm import Candidate, ConfirmTask, confirm, merge_candidates
 from ddb_import.verify.digest import BUCKETS
 from ddb_import.verify.digest_pass import Digests, DigestTask, digest
 from ddb_import.verify.first_look import FirstLook, LookTask, look
 from ddb_import.verify.inputs import Cost, ExportInput, Input, TableInput
-from ddb_import.verify.last_changes import MAX_KEYS, Captured, ChangesTask, read_last_changes
-from ddb_import.verify.naming_pass import Named, NamingTask, name
+from ddb_import.verify.last_changes import MAX_KEYS, ChangesTask, LastChanges, LogRange, read_last_changes
+from ddb_import.verify.named import KEY_BYTES, MAX_BYTES, Named
+from ddb_import.verify.naming_pass import NamingTask, name
 from ddb_import.verify.options import VerifyOptions
 from ddb_import.verify.prepare import Comparison
 from ddb_import.verify.reconcile import ReconciliationTable
 from ddb_import.verify.refine_pass import Refined, RefineTask, refine
 from ddb_import.verify.report import DifferenceKind, ItemDifference
 from ddb_import.verify.representation import Representation
-from ddb_import.verify.sample import Sampled, SampleTask, sample, subsamples
+from ddb_import.verify.sample import SampleTask, sample, subsamples
+from ddb_shared.command.identity import local_user
 from ddb_shared.dynamodb.rate import max_workers_at
+from ddb_shared.report.runs import RunRecord
 from ddb_shared.runtime.display import display
 from ddb_shared.runtime.events import announce
-from ddb_shared.runtime.progress import Progress
-from ddb_shared.runtime.runner import Serial, Work
+from ddb_shared.runtime.progress import Progress, ProgressEvent
+from ddb_shared.runtime.runner import Serial, Work, ignore
 from ddb_shared.runtime.stop import Stop
+from ddb_shared.times import now_text
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -67,7 +77,8 @@ class Passes:
         self._stop = stop
         self.cost = Cost()
         self.count = 0
-        self.progress: list[Progress] = []
+        self.records: list[RunRecord] = []  # of each pass
+        self.gets = 0
         self._overlaid: ExportInput | None = None
 
     def look(self) -> FirstLook:
@@ -90,11 +101,19 @@ class Passes:
         )
         return self._run("verify", 2, digest, tasks, Digests())
 
-    def refine(self, representation: Representation, buckets: frozenset[int]) -> Refined:
-        """What is in the buckets whose digests differ."""
+    def refine(
+        self,
+        representation: Representation,
+        digests: Digests,
+        buckets: frozenset[int],
+        left_out: frozenset[bytes],
+    ) -> Refined:
+        """What is in the buckets whose digests differ, but for the items with these hashes of keys."""
         work, size = self._comparison, self._options.max_differences
+        keep = self._fit(digests, buckets)
+        what = "finds which items differ" + (", and their keys," if keep else "")
         self._announce(
-            f"finds which items differ in {len(buckets):,} of {BUCKETS:,} buckets",
+            f"{what} in {len(buckets):,} of {BUCKETS:,} buckets",
             (work.source, work.table_input),
         )
         tasks = (
@@ -105,6 +124,8 @@ class Passes:
                     key=work.table.key,
                     representation=representation,
                     buckets=buckets,
+                    left_out=left_out,
+                    keep=keep,
                     size=size,
                 )
                 for source, table in shares
@@ -112,6 +133,15 @@ class Passes:
             for shares in self._shares_of_both()
         )
         return self._run("find the differences", 2, refine, tasks, Refined(ReconciliationTable(size)))
+
+    def _fit(self, digests: Digests, buckets: Iterable[int]) -> bool:
+        """Whether the items in these buckets fit in memory, if they are as large as others."""
+        of_source, of_table = (
+            sum(sums[bucket].items for bucket in buckets) for sums in (digests.source, digests.table)
+        )
+        items = digests.source.items if isinstance(self._comparison.source, ExportInput) else 0
+        kept_bytes = of_source * max(self._comparison.bytes, 0) // items if items else 0
+        return kept_bytes + KEY_BYTES * (of_source + of_table) <= MAX_BYTES
 
     def name(self, kinds: dict[bytes, DifferenceKind]) -> Named:
         """The keys of the items that differ, by the hashes of their keys."""
@@ -136,7 +166,43 @@ class Passes:
             self.cost.add(confirmed.cost)
             yield confirmed.differences
 
-    def sample(self, percent: float) -> Sampled:
+    def changed_since(self, wanted: frozenset[bytes] | None = None) -> frozenset[bytes]:
+        """The hashes of keys that records after those that count have changed by now, MAX_KEYS at most, or those of the wanted ones.
+
+        What was read of the table before holds no change that is not among them.
+        """
+        captured, source = self._comparison.captured, self._comparison.source
+        if captured is None or not captured.so_far or not isinstance(source, ExportInput):
+            return frozenset()
+        newest = newest_record(captured.export)
+        records = LogRange.of(captured.export, captured.records.last, newest)
+        return self._read_log(source, records, wanted=wanted).keys
+
+    def changed(self, after: int) -> Checked:
+        """Compares the items whose keys have changes in records after this one, of those that count."""
+        work, whole = self._comparison, Checked(self._options.max_differences)
+        assert isinstance(work.source, ExportInput) and work.captured  # noqa: S101, PT018 - only an export has changes
+        records = LogRange.of(work.captured.export, after, work.captured.records.last)
+        moving = self.changed_since()
+        self.count += 1
+        part, parts = 0, 1
+        while part < parts:
+            last = self._read_log(work.source, records, part, parts)
+            parts = last.parts
+            last.leave_out(moving)
+            announce(
+                f"Compares {len(last):,} items that changed in records {after + 1:,} to {records.last:,}, read by their keys."
+            )
+            task = ChangedTask(
+                source=work.source, lines=last.lines(), lookups=work.lookups, max_differences=whole.limit
+            )
+            with self._recorded("verify what changed", len(last)) as on_event:
+                whole.add(Serial().alone(check_changed, task, on_event, self._stop))
+            part += 1
+        self.cost.add(whole.cost)
+        return whole
+
+    def sample(self, percent: float) -> Checked:
         """Compares a share of the items of the source."""
         work, limit, rng = self._comparison, self._options.max_differences, random.Random()
         tasks = (
@@ -147,15 +213,18 @@ class Passes:
                 for part in self._split(input_)
             ]
             for source in self._sources()
-            for input_, share in subsamples(source, percent, rng)
+            for input_, share in self._counted(subsamples(source, percent, rng))
         )
-        return self._run("verify a sample", None, sample, tasks, Sampled(limit))
+        return self._run("verify a sample", None, sample, tasks, Checked(limit))
+
+    def _counted(self, samples: Iterable[tuple[Input, float]]) -> Iterator[tuple[Input, float]]:
+        for input_, share in samples:
+            self._count_gets(input_)
+            yield input_, share
 
     def alone(self, work: Work[Task, Result], task: Task) -> Result:
         """Runs one task in this process."""
-        result = Serial().run(work, [task], lambda _: None, self._stop)[0]
-        self._stop.check()
-        return result
+        return Serial().alone(work, task, ignore, self._stop)
 
     def _sources(self) -> Iterator[Input]:
         """The source: as it is, or for each part of all keys the base with its changes, of which one is kept at a time."""
@@ -177,16 +246,31 @@ class Passes:
 
     def _with_changes(self, source: ExportInput, captured: Captured, part: int) -> ExportInput:
         """The base, and the last changes of the keys in one part."""
-        parts, key = self._overlay_parts, self._comparison.table.key
-        self._overlaid = None  # before another one takes as much memory
+        self._overlaid, parts = None, self._overlay_parts  # before another one takes as much memory
+        return self._read_log(source, captured.records, part, parts).over(source, self._comparison.table.key)
+
+    def _read_log(
+        self,
+        source: ExportInput,
+        records: LogRange,
+        part: int = 0,
+        parts: int = 1,
+        *,
+        wanted: frozenset[bytes] | None = None,
+    ) -> LastChanges:
+        """The last changes in these records, of the keys in one part of all."""
         task = ChangesTask(
-            source=source, closed=captured.closed, key=key, part=part, parts=parts, max_keys=MAX_KEYS
+            source=source,
+            range=records,
+            key=self._comparison.table.key,
+            part=part,
+            parts=parts,
+            max_keys=MAX_KEYS,
+            wanted=wanted,
         )
-        progress = Progress("read the changes", captured.closed.changes, items_name="changes", shards_name="")
+        progress = Progress("read the changes", records.changes, items_name="changes", shards_name="")
         with display(self._options.common.progress, progress) as on_event:
-            found = Serial().run(read_last_changes, [task], on_event, self._stop)[0]
-        self._stop.check()
-        return found.over(source, key)
+            return Serial().alone(read_last_changes, task, on_event, self._stop)
 
     def _shares_of_both(self) -> Iterator[list[tuple[Input, TableInput]]]:
         """Both sides, split; the table once, however many parts the source has."""
@@ -223,6 +307,8 @@ class Passes:
         self.count += 1
         work = self._comparison
         of_source, of_table = work.source in inputs, work.table_input in inputs
+        for input_ in inputs:
+            self._count_gets(input_, times=self._overlay_parts)
         units = work.source_scan_units * of_source + work.scan_units * of_table
         source = "the source table" if work.source_table else self._export_text()
         sides = " and ".join([source] * of_source + ["the table"] * of_table)
@@ -233,6 +319,11 @@ class Passes:
             number=self.count,
             read_units=round(units),
         )
+
+    def _count_gets(self, input_: Input, times: int = 1) -> None:
+        """Counts the requests that read an export."""
+        if isinstance(input_, ExportInput):
+            self.gets += READS_OF_A_SHARD * len(input_.shards) * times
 
     def _export_text(self) -> str:
         if self._comparison.captured is None:
@@ -266,18 +357,27 @@ class Passes:
         whole: Part,
     ) -> Part:
         """Runs the tasks of each part in parallel and adds their results to `whole`; `sides` are those that are read."""
-        common, items = self._options.common, self._comparison.items_about
+        items = self._comparison.items_about
         total = None if items is None or sides is None else sides * items
-        runner = common.runner(small=self._comparison.is_small)
+        runner = self._options.common.runner(small=self._comparison.is_small)
         at_most = max_workers_at(self._comparison.table_input.max_rcu)
         for tasks in parts:
-            progress = Progress(action, total, units_name="RCU", cap=self._cap)
-            self.progress.append(progress)
-            with display(common.progress, progress) as on_event:
+            with self._recorded(action, total) as on_event:
                 runner.run_each(work, tasks, whole.add, on_event, self._stop, at_most=at_most)
-            self._stop.check()
         self.cost.add(whole.cost)
         return whole
+
+    @contextmanager
+    def _recorded(self, action: str, total: int | None) -> Iterator[Callable[[ProgressEvent], None]]:
+        """Shows what is read during the block, and keeps the record of it."""
+        common, progress = self._options.common, Progress(action, total, units_name="RCU", cap=self._cap)
+        since = now_text()
+        with display(common.progress, progress) as on_event:
+            yield on_event
+        self._stop.check_any()
+        self.records.append(
+            RunRecord.of(progress, self._options.command, by=local_user(), since=since, name=action)
+        )
 
 
 def _parts(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:

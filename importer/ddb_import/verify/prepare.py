@@ -5,21 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ddb_import.apply.log_reader import cancelled
-from ddb_import.apply.state import read_apply
-from ddb_import.preflight import check_shards, check_table, interleave, state_checks
-from ddb_import.state import read_plan, state_storage
+from ddb_import.preflight import check_not_source, check_shards, check_table, interleave, state_checks
+from ddb_import.state import state_storage
+from ddb_import.verify.captured import Captured, find_captured
 from ddb_import.verify.confirm import Lookup, Lookups
 from ddb_import.verify.expiry import Expiry, attribute_of
 from ddb_import.verify.inputs import ExportInput, Input, TableInput, whole_table
-from ddb_import.verify.last_changes import Captured
 from ddb_import.verify.options import SourceTable, VerifyOptions
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.plan import read_units
 from ddb_shared.command.preflight import Checks, bucket_checks, check_probe, rate_check, require
 from ddb_shared.command.preflight import check_table as check_status
-from ddb_shared.errors import ExportError, StateError, TableError
-from ddb_shared.format import changes as log
+from ddb_shared.errors import TableError
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format.manifest import Manifest
 from ddb_shared.runtime.events import warn
@@ -82,12 +79,14 @@ def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
     require(
         {
             "table": lambda: check_table(manifest, table),
+            # comparing it is harmless, a repair would take it back to the time of its export
+            **({"source": lambda: check_not_source(manifest, table)} if options.repair else {}),
             **_rate_checks(options, table),
             **state_checks(aws, export, manifest, options.state),
         }
     )
     state = state_storage(aws.s3, export, manifest, table, options.state)
-    captured = _captured(options, export, state)
+    captured = find_captured(options, export, state, manifest, table)
     source = ExportInput(
         aws=options.common.aws,
         bucket=export.bucket,
@@ -116,50 +115,6 @@ def prepare(options: VerifyOptions, aws: Aws) -> Comparison:
         manifest=manifest,
         captured=captured,
     )
-
-
-def _captured(options: VerifyOptions, export: Storage, state: Storage) -> Captured | None:
-    """The changes that count as the export's; raises what forbids to compare with them, or without them."""
-    stream = log.read_stream(export)
-    if stream is None:
-        return None
-    plan = read_plan(state)
-    applied = read_apply(state, plan.run).applied if plan else None
-    if options.base_only:
-        _check_base_only(options, export, applied)
-        return None
-    if stream.changes_only:
-        raise ExportError(
-            f"{export.url} holds changes and no base: there are no items to compare with.",
-            "Compare both tables once the writers have stopped: ddb-verify --tables SOURCE DEST.",
-        )
-    closed = log.read_closed(export)
-    if closed is None:
-        raise ExportError(
-            f"The export {export.url} follows its table, and its capture is not closed: there may be more changes.",
-            "Close it with ddb-export --finish EXPORT once the writers have stopped. --base-only compares with the base alone.",
-        )
-    if closed.cancelled:
-        raise cancelled(export)
-    captured = Captured(closed=closed, applied=applied)
-    if options.repair is not None and not captured.is_applied:
-        raise StateError(
-            f"--repair: records applied to the table are {'unknown' if applied is None else f'{applied:,}'} of "
-            f"{closed.last_number:,} in the change log, and an import that applies the others overwrites what is repaired.",
-            "Let ddb-import EXPORT TABLE end first (with --state, give the same one here).",
-        )
-    return captured
-
-
-def _check_base_only(options: VerifyOptions, export: Storage, applied: int | None) -> None:
-    """Raises StateError where the table has changes that the base does not hold: they would be differences, and a repair would undo them."""
-    if options.repair is not None or applied:
-        raise StateError(
-            f"--base-only: the export {export.url} has captured changes. Those that are applied differ from the base, and a repair "
-            "would undo them.",
-            "Leave --base-only out, and --repair where the changes are not applied yet.",
-        )
-    warn(f"The export {export.url} has captured changes: the table is compared with its base alone.")
 
 
 def _with_source(options: VerifyOptions, given: SourceTable, aws: Aws) -> Comparison:
@@ -205,7 +160,12 @@ def _rate_checks(options: VerifyOptions, table: Table) -> Checks:
 
 
 def _check_tables(source: Table, table: Table) -> str:
-    """Both tables can be read and have the same key."""
+    """They are two tables that can be read and have the same key."""
+    if (source.arn, source.id) == (table.arn, table.id):
+        raise TableError(
+            f"SOURCE and DEST are the same table, {table.arn}: comparing it with itself proves nothing.",
+            "Check --source-profile, --source-role-arn, --source-region and the names.",
+        )
     if source.key != table.key:
         raise TableError(
             f"The tables have different key schemas: {source.describe_key()} in {source.arn}, "

@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from ddb_import.proof import Step
 from ddb_import.verify.representation import Representation
 from ddb_shared.errors import EXIT_DIFFERENT, EXIT_FAILED, TransferError
 
@@ -48,6 +49,10 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     export; null where the export has none, or its base alone is compared. The import has applied the records up to `log_applied`; null
     where its state does not tell.
 
+    With `so_far`, the export was still followed: only the changes that were applied count, and items that records after `log_number`
+    change, up to `log_newest`, are not compared. Where `log_from` is given, only the `items_compared` that changes after that
+    record have changed were compared; up to it, the `earlier` verifications have found everything equal.
+
     The digests are of the buckets' counts and sums: of the items' `representation` where these are equal, of canonical items
     elsewhere.
     """
@@ -82,6 +87,11 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
     changes: int | None = None
     log_number: int | None = None
     log_applied: int | None = None
+    log_newest: int | None = None
+    log_from: int | None = None
+    items_compared: int | None = None
+    earlier: list[Step] = []
+    so_far: bool = False
     begun_at: str | None = None
     verified_at: str
     seconds: float = 0.0
@@ -114,9 +124,10 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
         if self.begun_at is None:  # nothing was compared
             return "\n".join([*lines, f"  reason     {self.reason}"])
         lines += [
-            f"  export     {self.export}: {_side(self.items_export, self.digest_export)}",
+            f"  export     {self.export}{self._side(self.items_export, self.digest_export)}",
             *self._changes(),
-            f"  table      {self.table}: {_side(self.items_table, self.digest_table)}",
+            f"  table      {self.table}{self._side(self.items_table, self.digest_table)}",
+            *self._since(),
             f"  where      account {self.account}, region {self.region}",
             f"  when       {self.begun_at} to {self.verified_at}, {self.seconds:,.1f} s",
             f"  cost       passes: {self.passes}, {self.consumed_rcu:,.1f} RCU, {self.throttled:,} times throttled",
@@ -137,7 +148,28 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
         lines += [f"  rest       {self.unrepaired}"] if self.unrepaired else []
         return "\n".join(lines)
 
+    def _side(self, items: int | None, digest: str | None) -> str:
+        if self.log_from is not None:
+            return ""
+        return f": {_count(items)} items" + (f", digest {digest}" if digest else "")
+
+    def _since(self) -> list[str]:
+        """What was compared now, where it is not everything, and what before."""
+        lines = [f"  earlier    {step.text()}" for step in self.earlier]
+        if self.log_from is not None and self.log_number is not None:
+            records = f"records {self.log_from + 1:,} to {self.log_number:,}"
+            lines.append(
+                f"  compared   {self.items_compared:,} items that changed in {records}; the others were not read again (--full reads all)"
+            )
+        if self.so_far:
+            lines.append(
+                f"  later      records up to {_count(self.log_newest)}: what they change is left to the next verification"
+            )
+        return lines
+
     def _headline(self) -> str:
+        if self.so_far:
+            return f"Verdict SO FAR, before the capture is closed: {self.verdict.upper()}"
         if self.sample_percent is None or self.verdict is Verdict.INCOMPLETE:
             return f"Verdict: {self.verdict.upper()}"
         return (
@@ -182,10 +214,6 @@ def incomplete(error: TransferError, export: str | None, table: str, now: str) -
 def _found(counts: VerifyResult | BeforeRepair) -> str:
     expired = f", {counts.expired:,} expired" if counts.expired else ""
     return f"{_count(counts.missing)} missing, {_count(counts.extra)} extra, {_count(counts.different)} different{expired}"
-
-
-def _side(items: int | None, digest: str | None) -> str:
-    return f"{_count(items)} items" + (f", digest {digest}" if digest else "")
 
 
 def _count(number: int | None) -> str:

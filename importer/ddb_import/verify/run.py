@@ -15,13 +15,18 @@ from typing import Final
 import msgspec
 
 from ddb_import.preflight import holds_items
-from ddb_import.proof import record_proof
+from ddb_import.proof import Step, record_proof
+from ddb_import.verify.captured import Captured, is_same_run, newest_record
+from ddb_import.verify.earlier import add_step, forget
 from ddb_import.verify.first_look import FirstLook
+from ddb_import.verify.keys import KeyHasher
+from ddb_import.verify.named import Named
 from ddb_import.verify.options import VerifyOptions
 from ddb_import.verify.outcome import Outcome, after_repair, count_failing, limit_kinds, with_unnamed
 from ddb_import.verify.page import publish_page, show_differences
 from ddb_import.verify.passes import Passes
 from ddb_import.verify.prepare import Comparison, prepare
+from ddb_import.verify.reconcile import HASH_BYTES
 from ddb_import.verify.refine_pass import kinds_of
 from ddb_import.verify.repair import Repaired, RepairTask, repair
 from ddb_import.verify.report import DifferenceKind, ItemDifference, Obstacle, Report
@@ -43,6 +48,10 @@ Confirm = Callable[[str], bool]
 
 # A table that lacks so many items in a row, of all over the source, is not worth a pass.
 MIN_LOOK: Final = 20
+_TOO_MANY: Final = (
+    "More items changed during the comparison than can be told apart from items that differ. Run it again, perhaps with a larger "
+    "--max-differences, while less is written; or verify after ddb-export --finish."
+)
 _ABSENT: Final = (DifferenceKind.MISSING, DifferenceKind.EXPIRED)
 
 
@@ -63,10 +72,30 @@ def run_verify(
     )
     for warning in expiry_warnings(aws, seconds, resumable=False):
         warn(warning)
-    result = verification.reported(_unless_unapplied(verification.whole(ask)))
-    if result.verdict is Verdict.IDENTICAL and comparison.manifest:
+    captured = comparison.captured
+    after = captured.verified_until if captured and not options.full else None
+    compared = verification.whole(ask) if after is None else verification.changed(after, ask)
+    result = verification.reported(_unless_unapplied(compared))
+    if captured:
+        _remember(comparison, captured, result)
+    if result.verdict is Verdict.IDENTICAL and comparison.manifest and not result.so_far:
         _record_proof(options, comparison, comparison.manifest, result, aws)
     return result
+
+
+def _remember(comparison: Comparison, captured: Captured, result: VerifyResult) -> None:
+    """Stores what the next verification need not compare again: what an open export has in common with the table."""
+    if result.verdict is Verdict.DIFFERENT and result.log_from is None:
+        forget(comparison.storage, captured.verified)
+    elif result.verdict is Verdict.IDENTICAL and result.so_far and is_same_run(captured, comparison.storage):
+        step = Step(
+            begun_at=result.begun_at or result.verified_at,
+            verified_at=result.verified_at,
+            log_number=captured.records.last,
+            log_from=result.log_from,
+            items=(result.items_export if result.log_from is None else result.items_compared) or 0,
+        )
+        add_step(comparison.storage, captured.verified, step)
 
 
 def _unless_unapplied(result: VerifyResult) -> VerifyResult:
@@ -92,7 +121,8 @@ def _record_proof(
         manifest,
         comparison.table,
         times=(result.begun_at or result.verified_at, result.verified_at),
-        log_number=captured.closed.last_number if captured else None,
+        log_number=captured.records.last if captured else None,
+        earlier=result.earlier,
     )
 
 
@@ -106,37 +136,58 @@ class _Verification:
         self._started_at = time.monotonic()
         self._begun_at = now_text()
         self._report = Report(comparison.storage, dt.datetime.now(dt.UTC))
+        self._hasher = KeyHasher(comparison.table.key)
         self._failing = 0
 
     def whole(self, ask: Confirm) -> VerifyResult:
         """Compares all items of both sides."""
         seen = self._passes.look()
+        seen.differences = self._unchanged(seen.differences)
         if self._is_another_table(seen):
             return self._another_table(seen)
         announce(
-            f"Comparing {self._comparison.source_name} with {self._comparison.table.arn}: one pass if they are equal, at most "
-            f"three if not. At most {self._options.max_differences:,} differences are named (--max-differences)."
+            f"Comparing {self._comparison.source_name} with {self._comparison.table.arn}: one pass if they are equal, two if not, "
+            "or three where the items to compare again do not fit in 256 MiB. At most "
+            f"{self._options.max_differences:,} differences are named (--max-differences)."
         )
         digests = self._passes.digest(seen.representation)
         items_source, items_table = digests.source.items, digests.table.items
         buckets = digests.source.differing(digests.table)
         outcome = Outcome()
         if buckets:
-            refined = self._passes.refine(seen.representation, buckets)
+            refined = self._passes.refine(seen.representation, digests, buckets, self._passes.changed_since())
             for sums, canonical in ((digests.source, refined.source), (digests.table, refined.table)):
                 sums.clear(buckets)
                 sums.merge(canonical)
             decoded = refined.uncommon.decode()
-            outcome = self._name(kinds_of(decoded.items), decoded.share, seen)
+            outcome = self._name(self._stable(kinds_of(decoded.items)), decoded.share, refined.kept, seen)
         result = self._result(
             outcome,
             items_export=items_source,
             items_table=items_table,
-            digest_export=digests.source.digest(),
-            digest_table=digests.table.digest(),
+            # while the table changes, its digest is of no moment
+            digest_export=None if self._so_far else digests.source.digest(),
+            digest_table=None if self._so_far else digests.table.digest(),
             representation=seen.representation,
             canonical_buckets=len(buckets),
+            reason=_TOO_MANY if self._so_far and outcome.unnamed is None else None,
         )
+        return self._repair(result, outcome, ask)
+
+    def changed(self, after: int, ask: Confirm) -> VerifyResult:
+        """Compares the items that changes after this record of the log have changed: up to it, all were equal."""
+        found = self._passes.changed(after)
+        kept = found.differences
+        self._add(self._unchanged(kept))
+        named = self._report.counts
+        rest = found.counts - Counter(one.kind for one in kept)
+        outcome = Outcome(
+            counts=named + rest,
+            unnamed=rest.total(),
+            settled=len(kept) - named.total(),
+            failing=self._failing,
+        )
+        result = self._result(outcome, log_from=after, items_compared=found.items, earlier=self._earlier)
         return self._repair(result, outcome, ask)
 
     def sample(self, percent: float) -> VerifyResult:
@@ -169,7 +220,8 @@ class _Verification:
             self._options,
             result=result,
             report=self._report,
-            passes=self._passes.progress,
+            runs=self._passes.records,
+            gets=self._passes.gets,
         )
         return result
 
@@ -205,17 +257,23 @@ class _Verification:
             reason=reason,
         )
 
-    def _name(self, kinds: Mapping[bytes, DifferenceKind], share: float, seen: FirstLook) -> Outcome:
+    def _name(
+        self, kinds: Mapping[bytes, DifferenceKind], share: float, kept: Named, seen: FirstLook
+    ) -> Outcome:
         """Names the items that differ, if any do, up to the limit."""
+        # what changed meanwhile cannot be told from what differs, and a part that holds nothing says nothing of the others
+        if share < 1 and (self._so_far or not kinds):
+            share = 0.0
         chosen = limit_kinds(kinds, self._options.max_differences)
         named: set[bytes] = set(chosen)
-        if chosen:
-            found = self._passes.name(chosen)
+        unnamed = self._confirm_kept(chosen, kept)
+        if unnamed:
+            found = self._passes.name(unnamed)
             named -= found.left_out
             for differences in self._passes.confirm(found.candidates):
-                self._add(differences)
-        elif not share:  # nothing can be told apart, but these differ
-            self._add(seen.differences)
+                self._add(self._unchanged(differences))
+        if not chosen and not share:  # nothing can be told apart, but these differ
+            self._add(self._unchanged(seen.differences))
         counts = self._report.counts
         outcome = Outcome(
             counts=Counter(counts),
@@ -223,6 +281,52 @@ class _Verification:
             failing=self._failing,
         )
         return with_unnamed(outcome, kinds, named, share)
+
+    def _confirm_kept(self, chosen: dict[bytes, DifferenceKind], kept: Named) -> dict[bytes, DifferenceKind]:
+        """Names the items that differ by what was kept of them; returns those that are left to a further pass.
+
+        An export may hold a key twice, and what is equal was not kept: a missing item that the table has is such a one.
+        """
+        found = kept.only(chosen)
+        if found is None:
+            return chosen
+        left: dict[bytes, DifferenceKind] = {}
+        for confirmed in self._passes.confirm(found.candidates):
+            differences, sure = self._unchanged(confirmed), []
+            for key, one in zip(self._hashes(differences), differences, strict=True):
+                if (chosen.get(key), one.kind) == (DifferenceKind.MISSING, DifferenceKind.DIFFERENT):
+                    left[key] = chosen[key]
+                else:
+                    sure.append(one)
+            self._add(sure)
+        return left
+
+    def _hashes(self, differences: list[ItemDifference]) -> list[bytes]:
+        """The hashes of their keys, as the passes have them."""
+        return [key[:HASH_BYTES] for key in self._hasher.hashes([one.key for one in differences])]
+
+    def _stable(self, kinds: Mapping[bytes, DifferenceKind]) -> dict[bytes, DifferenceKind]:
+        """Those whose keys no later record of the log has changed by now: the others differ because they are on their way."""
+        if not kinds:
+            return {}
+        changed = {key[:HASH_BYTES] for key in self._passes.changed_since(frozenset(kinds))}
+        return {key: kind for key, kind in kinds.items() if key not in changed}
+
+    def _unchanged(self, differences: list[ItemDifference]) -> list[ItemDifference]:
+        """The same of differences."""
+        hashes = self._hashes(differences)
+        stable = self._stable({key: one.kind for key, one in zip(hashes, differences, strict=True)})
+        return [one for key, one in zip(hashes, differences, strict=True) if key in stable]
+
+    @property
+    def _so_far(self) -> bool:
+        captured = self._comparison.captured
+        return captured is not None and captured.so_far
+
+    @property
+    def _earlier(self) -> list[Step]:
+        captured = self._comparison.captured
+        return captured.verified.steps if captured else []
 
     def _add(self, differences: list[ItemDifference]) -> None:
         """Adds differences to the report."""
@@ -244,8 +348,7 @@ class _Verification:
                     delete_extra=requested.delete_extra,
                     max_wcu=units_at(self._options.max_wcu, self._comparison.table.definition, "Write"),
                 )
-                part = Serial().run(repair, [task], on_event, self._stop)[0]
-                self._stop.check()
+                part = Serial().alone(repair, task, on_event, self._stop)
                 self._report.add_unrepaired(part.unrepaired)
                 repaired.add(part)
         self._passes.cost.add(repaired.cost)
@@ -254,13 +357,12 @@ class _Verification:
 
     def _repaired_result(self, before: VerifyResult, after: Outcome, repaired: Repaired) -> VerifyResult:
         """The table as it is now, and apart from that as it was found."""
-        assert before.items_table is not None  # noqa: S101 - a whole verification has counted them
         added = (before.missing or 0) - after.counts[DifferenceKind.MISSING]
         removed = (before.extra or 0) - after.counts[DifferenceKind.EXTRA]
         return self._result(
             after,
             items_export=before.items_export,
-            items_table=before.items_table + added - removed,
+            items_table=None if before.items_table is None else before.items_table + added - removed,
             digest_export=before.digest_export,
             representation=before.representation,
             canonical_buckets=before.canonical_buckets,
@@ -271,6 +373,9 @@ class _Verification:
             refused=repaired.obstacles[Obstacle.REFUSED],
             refusals=repaired.refusals,
             unrepaired=self._report.unrepaired_url,
+            log_from=before.log_from,
+            items_compared=before.items_compared,
+            earlier=before.earlier,
         )
 
     def _question(self) -> str:
@@ -296,9 +401,11 @@ class _Verification:
             "estimated": outcome.estimated,
             "settled": outcome.settled,
             "report": self._report.url,
-            "changes": captured.closed.changes if captured else None,
-            "log_number": captured.closed.last_number if captured else None,
+            "changes": captured.records.changes if captured else None,
+            "log_number": captured.records.last if captured else None,
             "log_applied": captured.applied if captured else None,
+            "log_newest": newest_record(captured.export) if captured and captured.so_far else None,
+            "so_far": self._so_far,
             "begun_at": self._begun_at,
             "verified_at": now_text(),
             "seconds": round(time.monotonic() - self._started_at, 3),

@@ -7,24 +7,21 @@ to make up the percentage; the records of an export's changes are a choice of th
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from ddb_import.verify.checked import Checked
 from ddb_import.verify.confirm import BATCH_KEYS, Lookups, candidate_of, open_confirmer
-from ddb_import.verify.inputs import THREADS, Cost, ExportInput, Input, TableInput, read_inputs
+from ddb_import.verify.inputs import THREADS, ExportInput, Input, TableInput, read_inputs
 from ddb_import.verify.keys import KeyHasher
 from ddb_import.verify.records import Item
-from ddb_import.verify.report import DifferenceKind, ItemDifference
 from ddb_shared.runtime.loop import run_loop
 from ddb_shared.runtime.runner import Channel
 from ddb_shared.table.description import KeyAttribute
 
 # Fewer would cover too little of the key space; more would read many items only to discard them.
 MIN_PARTS: Final = 64
-# Of differences, with both of their items.
-MAX_BYTES: Final = 128 * 1024 * 1024
 # Items are taken by the first four bytes of their keys' hashes.
 _HASHES: Final = 1 << 32
 
@@ -43,38 +40,6 @@ class SampleTask:
     share: float
     lookups: Lookups
     max_differences: int
-
-
-@dataclass(slots=True)
-class Sampled:
-    """What a sample found; at most `limit` of the differences are kept, and MAX_BYTES of them."""
-
-    limit: int
-    items: int = 0
-    counts: Counter[DifferenceKind] = field(default_factory=Counter)
-    differences: list[ItemDifference] = field(default_factory=list)
-    bytes: int = 0
-    cost: Cost = field(default_factory=Cost)
-
-    def add(self, other: Sampled) -> None:
-        """Adds another worker's sums."""
-        self.items += other.items
-        self.counts.update(other.counts)
-        self._keep(other.differences)
-        self.cost.add(other.cost)
-
-    def count(self, items: int, differences: Sequence[ItemDifference]) -> None:
-        """Adds one batch. An item deleted from the source since it was read does not count as a difference."""
-        found = [difference for difference in differences if difference.expected_item is not None]
-        self.items += items
-        self.counts.update(difference.kind for difference in found)
-        self._keep(found)
-
-    def _keep(self, differences: Sequence[ItemDifference]) -> None:
-        for difference in differences:
-            if len(self.differences) < self.limit and self.bytes < MAX_BYTES:
-                self.differences.append(difference)
-                self.bytes += difference.size
 
 
 def subsamples(input_: Input, percent: float, rng: random.Random) -> list[tuple[Input, float]]:
@@ -100,13 +65,13 @@ def _choose(parts: Sequence[Part], percent: float, rng: random.Random) -> tuple[
     return tuple(parts[part] for part in taken), min(share * len(parts) / max(count, 1), 1.0)
 
 
-def sample(task: SampleTask, channel: Channel) -> Sampled:
+def sample(task: SampleTask, channel: Channel) -> Checked:
     """Compares the task's share."""
     return run_loop(_sample(task, channel), threads=THREADS)
 
 
-async def _sample(task: SampleTask, channel: Channel) -> Sampled:
-    found, keys = Sampled(task.max_differences), KeyHasher(task.key)
+async def _sample(task: SampleTask, channel: Channel) -> Checked:
+    found, keys = Checked(task.max_differences), KeyHasher(task.key)
     names = [attribute.name for attribute in task.key]
     keeps_item = isinstance(task.input_, ExportInput)
     limit = task.share * _HASHES
@@ -120,7 +85,9 @@ async def _sample(task: SampleTask, channel: Channel) -> Sampled:
             ]
             for start in range(0, len(chosen), BATCH_KEYS):
                 batch = chosen[start : start + BATCH_KEYS]
-                found.count(len(batch), await confirmer.check(batch))
+                # an item deleted from the source since it was read does not count as a difference
+                differences = [one for one in await confirmer.check(batch) if one.expected_item is not None]
+                found.count(len(batch), differences)
 
         found.cost.add(await read_inputs([(task.input_, take)], channel))
     return found

@@ -1,4 +1,4 @@
-"""boto3 clients with our retries, endpoints and credentials, built in one place.
+"""botocore clients with our retries, endpoints and credentials, built in one place.
 
 Each process builds its own `Aws` from an `AwsOptions`; only the latter is sent between processes.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -28,7 +29,14 @@ _LOG: Final = logging.getLogger(__name__)
 # Set explicitly: the SDK's default changed from 10 attempts to 4 between releases. S3 returns SlowDown for minutes while it
 # scales a prefix; ten attempts with the SDK's backoff take about two.
 _RETRIES: Final = {"mode": "standard", "total_max_attempts": 10}
-_DEFAULTS: Final[dict[str, Any]] = {"retries": _RETRIES, "connect_timeout": 5, "read_timeout": 60}
+# Connections are made as they are needed, by the threads of all tables of a move; urllib3 warns where there are more than this.
+_CONNECTIONS: Final = 256
+_DEFAULTS: Final[dict[str, Any]] = {
+    "retries": _RETRIES,
+    "connect_timeout": 5,
+    "read_timeout": 60,
+    "max_pool_connections": _CONNECTIONS,
+}
 # Private networks often have no access to the autoscaling endpoint, and its settings are recorded as unknown then: two
 # attempts of five seconds are enough to find out.
 _FEW_RETRIES: Final = {"mode": "standard", "total_max_attempts": 2}
@@ -44,6 +52,8 @@ _AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _LEASE: Final[dict[str, Any]] = {"retries": _FEW_RETRIES, "connect_timeout": 2, "read_timeout": 5}
 # Fresh credentials either work at once or not at all; further attempts allow for a slow provider.
 _RENEWALS: Final = 3
+# Creating clients of one session is not thread-safe: https://docs.aws.amazon.com/boto3/latest/guide/session.html
+_CREATING: Final = threading.RLock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +120,10 @@ class Aws:
         return self._guard.wait if self._guard else None
 
     def client(self, service: str, endpoint_url: str | None = None, **config: Any) -> Any:
-        """A boto3 client with our retries and timeouts."""
+        """A client with our retries and timeouts."""
         with map_errors("set up AWS access"):
             settings = _config(**config)
-            client = self.session.boto.client(service, endpoint_url=endpoint_url, config=settings)
+            client = _create(self.session, service, endpoint_url=endpoint_url, config=settings)
         _wrap_calls(client, self._noting_side)
         return client
 
@@ -148,9 +158,8 @@ class Aws:
         """
         if "AWS_ENDPOINT_URL_PRICING" in os.environ:
             return True
-        if self.options.endpoint_url:
-            return False
-        return (urlsplit(str(self.pricing.meta.endpoint_url)).hostname or "").endswith(_AWS_DOMAINS)
+        # the first needs no further client where DynamoDB is a local service
+        return _is_at_aws(self.dynamodb_url) and _is_at_aws(str(self.pricing.meta.endpoint_url))
 
     @cached_property
     def pricing(self) -> Any:
@@ -161,7 +170,7 @@ class Aws:
         with map_errors("set up AWS access"):
             region = _PRICING_REGIONS.get(self.region.partition("-")[0], "us-east-1")
             settings = _config(retries=_ONE_TRY, connect_timeout=2, read_timeout=5)
-            client = self.session.boto.client("pricing", region_name=region, config=settings)
+            client = _create(self.session, "pricing", region_name=region, config=settings)
         _wrap_calls(client, self._noting_side)
         return client
 
@@ -174,7 +183,7 @@ class Aws:
         """STS with the credentials of a session."""
         with map_errors("set up AWS access"):
             settings = _config(retries=_FEW_RETRIES)
-            client = session.boto.client("sts", endpoint_url=self.options.endpoint_url, config=settings)
+            client = _create(session, "sts", endpoint_url=self.options.endpoint_url, config=settings)
         _wrap_calls(client, self._noting_side)
         return client
 
@@ -192,7 +201,7 @@ class Aws:
     @cached_property
     def s3(self) -> Any:
         """S3; every call names the expected owner of the bucket if known."""
-        client = self._s3(max_pool_connections=64)
+        client = self._s3()
         client.meta.events.register_first("needs-retry.s3", self._renew_for_s3)
         if self._guard:
             guard = self._guard
@@ -214,7 +223,7 @@ class Aws:
         local = self.options.s3_endpoint_url or self.options.endpoint_url
         style = {"addressing_style": "path"} if local else {}
         with map_errors("set up access to S3"):
-            client = self.s3_session.boto.client("s3", endpoint_url=local, config=_config(s3=style, **config))
+            client = _create(self.s3_session, "s3", endpoint_url=local, config=_config(s3=style, **config))
         _add_to_calls(client, self.options)
         return client
 
@@ -256,7 +265,7 @@ class Aws:
     @property
     def ca_bundle(self) -> str | None:
         """The certificate file from AWS_CA_BUNDLE or the config file, as for every botocore call."""
-        bundle: str | None = self.session.boto._session.get_config_variable("ca_bundle")  # noqa: SLF001
+        bundle: str | None = self.session.core.get_config_variable("ca_bundle")
         return bundle
 
     @property
@@ -311,6 +320,10 @@ class Aws:
         return attempts - 1
 
 
+def _is_at_aws(url: str) -> bool:
+    return (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS)
+
+
 def _config(**members: Any) -> Any:
     from botocore.config import Config  # noqa: PLC0415 - 70 ms that `--help` does without
 
@@ -340,6 +353,12 @@ def _object_of(params: Any = None, *_: Any) -> str:
         return ""
     key = f"/{params['Key']}" if "Key" in params else ""
     return f"arn:aws:s3:::{params['Bucket']}{key}"
+
+
+def _create(session: Session, service: str, **settings: Any) -> Any:
+    """A client; tables that are worked on at the same time share a session, whose parts botocore loads as they are needed."""
+    with _CREATING:
+        return session.core.create_client(service, **settings)
 
 
 def connect(options: AwsOptions) -> Aws:

@@ -19,7 +19,7 @@ from botocore.exceptions import NoCredentialsError
 
 from ddb_shared.errors import map_errors
 
-# botocore and boto3 take 150 ms to import, which `--help` and usage errors are spared
+# botocore takes 120 ms to import, which `--help` and usage errors are spared
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
@@ -51,17 +51,14 @@ class SessionOptions:
 
 
 class Session:
-    """A boto3 session whose credentials can be read again from their source."""
+    """A botocore session, `core`, whose credentials can be read again from their source."""
 
     def __init__(self, options: SessionOptions) -> None:
         self._options = options
         with map_errors("set up AWS access"):
-            import boto3  # noqa: PLC0415 - see above
-
-            core = self._core_session()
+            self.core = self._core_session()
             self.credentials = _RenewableCredentials(self._find_credentials)
-            core._credentials = self.credentials  # noqa: SLF001 - botocore has no public setter
-            self.boto = boto3.Session(botocore_session=core)
+            self.core._credentials = self.credentials  # noqa: SLF001 - botocore has no public setter
 
     @property
     def is_renewed(self) -> bool:

@@ -23,7 +23,7 @@ from ddb_shared.format import control as controls
 from ddb_shared.format.control import Control, Running
 from ddb_shared.report import runs
 from ddb_shared.report.runs import RunRecord
-from ddb_shared.runtime.events import announce
+from ddb_shared.runtime.events import about, announce, table_in_hand
 from ddb_shared.storage.base import Storage
 from ddb_shared.table.capacity import Cap
 from ddb_shared.times import now_text
@@ -174,6 +174,7 @@ class _Watch(threading.Thread):
         self._storage = storage
         self._progress = progress
         self._run = run
+        self._table = table_in_hand()
         self._done = threading.Event()
         self._running = Running(
             nonce=secrets.token_hex(8), by=local_user(), pid=os.getpid(), since=now_text(), command=run.resume
@@ -184,11 +185,12 @@ class _Watch(threading.Thread):
         controls.write(self._storage, self._running)
 
     def run(self) -> None:
-        while not self._done.wait(POLL_SECONDS):
-            try:
-                self._look()
-            except TransferError as error:
-                _LOG.info("The control file could not be read: %s", error.message)
+        with about(self._table):
+            while not self._done.wait(POLL_SECONDS):
+                try:
+                    self._look()
+                except TransferError as error:
+                    _LOG.info("The control file could not be read: %s", error.message)
 
     def finish(self) -> None:
         """Ends the thread and tells others that this run has ended."""
@@ -199,7 +201,14 @@ class _Watch(threading.Thread):
         ):  # whoever controls it finds out that nobody answers; the report lacks a run
             self._tell(ended_at=now_text())
             if self._progress.items:
-                runs.save(self._storage, RunRecord.of(self._progress, self._running, self._run.given))
+                runs.save(self._storage, self._record())
+
+    def _record(self) -> RunRecord:
+        progress, running = self._progress, self._running
+        from ddb_shared.runtime.progress import ITEMS  # noqa: PLC0415 - as above
+
+        name = "" if progress.items_name == ITEMS else progress.items_name
+        return RunRecord.of(progress, self._run.given, by=running.by, since=running.since, name=name)
 
     def _look(self) -> None:
         from ddb_shared.dynamodb.rate import RateSetting  # noqa: PLC0415 - as above
@@ -209,6 +218,7 @@ class _Watch(threading.Thread):
             return
         cap = Capacity().convert(control.cap, None, None) if control.cap else self._run.own
         units = self._run.resolve(cap)
+        self.rate.is_own = bool(control.cap)
         self.rate.setting = RateSetting(units, control.paused)
         self._progress.obey(units, paused=control.paused, told=f"{control.at[11:19]}Z by {control.by}")
         announce(_told(control), event="rate_changed", cap=units, paused=control.paused, by=control.by)

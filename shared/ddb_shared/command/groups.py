@@ -28,7 +28,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "--source-role-arn", "--sample", "--max-differences", "--repair", "--delete-extra", "--yes",
     ),
     "Table in use": (
-        "--follow", "--base-only", "--rollback-of", "--changes-only", "--finish", "--block-writes", "--unblock", "--cancel",
+        "--follow", "--base-only", "--so-far", "--full", "--rollback-of", "--changes-only", "--finish", "--block-writes", "--unblock", "--cancel",
     ),
     "Native export": (
         "--method", "--export-time", "--since", "--every", "--enable-pitr", "--filter", "--projection", "--key-condition",
@@ -44,7 +44,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "--role-arn", "--external-id", "--role-session-name", "--mfa-serial", "--s3-profile", "--s3-role-arn",
         "--endpoint-url", "--streams-endpoint-url", "--s3-endpoint-url",
     ),
-    "Rate": ("--max-rcu", "--max-wcu", "--processes", "--scheduler"),
+    "Rate": ("--max-rcu", "--max-wcu", "--tables-at-once", "--processes", "--scheduler"),
     "Output": (
         "--json", "--report", "--progress", "--metrics", "--quiet", "--verbose", "--log-level", "--log-file", "--log-format",
         "--version", "--help",

@@ -54,9 +54,13 @@ def local_user() -> str:
 
 
 def open_session(
-    common: Common, side: Side, *, state_bucket: str | None = None, ask: Callable[[str], str] | None = None
+    common: Common,
+    side: Side | None,
+    *,
+    state_bucket: str | None = None,
+    ask: Callable[[str], str] | None = None,
 ) -> tuple[Common, Aws]:
-    """The options and clients of the run; prints the identity on stderr.
+    """The options and clients of the run; prints the identity on stderr. `side` is None for what both sides may read.
 
     On the destination side, buckets are expected to belong to the caller's account, unless --bucket-owner or --state-owner
     (for `state_bucket`) says otherwise. `ask` returns the MFA code for a prompt.
@@ -125,7 +129,13 @@ def expiry_warnings(
 
 def _refuse_mfa_in_clear(common: Common) -> None:
     """Refuses to send the credentials of an MFA session over an unencrypted connection."""
-    if common.scheduler and common.aws.mfa_serial and not common.scheduler.startswith(("tls://", "wss://")):
+    if not common.scheduler or not common.aws.mfa_serial:
+        return
+    from ddb_shared.runtime.cluster import address_of  # noqa: PLC0415 - for clusters alone
+
+    if not address_of(common.scheduler).startswith(
+        ("tls://", "wss://")
+    ):  # Dask encrypts the way to the workers as well
         raise UsageError(
             f"--mfa-serial would send the credentials of its session to the cluster at {common.scheduler} unencrypted.",
             "Use a scheduler with TLS (tls://HOST:PORT), or give the workers their own credentials and omit "

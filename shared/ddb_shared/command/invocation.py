@@ -17,6 +17,13 @@ from ddb_shared.times import time_text
 
 # Values given on the command line or by an environment variable; defaults need not be repeated.
 _GIVEN: Final = frozenset({ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT})
+# The parameters of every command that say who calls which services.
+_ACCESS: Final = frozenset(
+    {
+        "region", "profile", "role_arns", "external_id", "role_session_name", "mfa_serial", "s3_profile", "s3_role_arns",
+        "endpoint_url", "s3_endpoint_url", "bucket_owner",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,10 @@ class Invocation:
         """The command line, quoted for a shell: the words `first`, then all parameters but those in `without`."""
         rest = (word for name, words in self.given if name not in without for word in words)
         return shlex.join([self.program, *first, *rest])
+
+    def access(self, *also: str) -> list[str]:
+        """The words of the AWS access options, and of the parameters `also`: for the same caller's next command."""
+        return [word for name, words in self.given if name in _ACCESS or name in also for word in words]
 
 
 def _words_of(parameter: click.Parameter, context: click.Context) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Where the events and logs of a command go: to stderr, and to the file that --log-file names.
 
-Events (`runtime.events`) are shown as plain sentences on a terminal; log records carry timestamps. botocore's debug log holds
-whole responses (credentials of assumed roles, items), so of libraries only warnings are logged.
+Events (`runtime.events`) are shown as plain sentences on a terminal. Log records carry timestamps, and so do events among
+them. botocore's debug log holds whole responses (credentials of assumed roles, items), so of libraries only warnings are
+logged.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class LogOptions:
 def set_up_logging(options: LogOptions) -> None:
     """Sends logs and events to stderr, and to the log file if there is one."""
     screen = _Stderr()
-    screen.setFormatter(_JsonLines() if options.as_json or options.stderr_as_json else _Screen())
+    screen.setFormatter(_screen_format(options))
     lowest = logging.WARNING if options.quiet else NOTICE
     screen.addFilter(lambda record: _is_safe(record) and _is_for_screen(record, options.level, lowest))
     handlers: list[logging.Handler] = [screen]
@@ -56,6 +57,12 @@ def set_up_logging(options: LogOptions) -> None:
         options.level > logging.DEBUG
     ):  # it logs a traceback for a role that is refused; our own message says it all
         logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
+
+
+def _screen_format(options: LogOptions) -> logging.Formatter:
+    if options.as_json or options.stderr_as_json:
+        return _JsonLines()
+    return _Screen(timed=options.level <= logging.INFO)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -108,14 +115,21 @@ class _Lines(logging.Formatter):
 
 
 class _Screen(_Lines):
-    """The same, but events are plain sentences; progress has its time, since a build's log may have none."""
+    """The same, but events are plain sentences, `timed` where log records are shown between them.
+
+    Progress has its time in any case, since a build's log may have none.
+    """
+
+    def __init__(self, *, timed: bool) -> None:
+        super().__init__()
+        self._timed = timed
 
     def format(self, record: logging.LogRecord) -> str:
         event = getattr(record, "event", None)
         if event is None:
             return super().format(record)
         message = printable(record.getMessage())
-        return f"{self.formatTime(record)} {message}" if event == "progress" else message
+        return f"{self.formatTime(record)} {message}" if self._timed or event == "progress" else message
 
 
 class _JsonLines(_Lines):

@@ -1,37 +1,34 @@
-"""A move of several tables: one after another in the same process, so that a cap holds for all of them.
-
-A table that fails does not stop the others, unless it is for the credentials, and the worst exit code of all is that of the command.
-"""
+"""A move of several tables: its plan, its exit code, which is the worst of all tables, and what is refused of it."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeVar
+from dataclasses import replace
+from typing import Final
 
 import msgspec
 
-from ddb_shared.command.plan import DryRunPlan
+from ddb_shared.command.options import Common
+from ddb_shared.command.plan import DryRunPlan, refused_plan
+from ddb_shared.command.prices import about_usd, usd_text
+from ddb_shared.command.routes import routes_of_tables_text
 from ddb_shared.errors import (
     EXIT_DIFFERENT,
     EXIT_FAILED,
     EXIT_REJECTS,
     CredentialsError,
-    Interrupted,
     TransferError,
     UsageError,
-    map_error,
 )
-from ddb_shared.runtime.events import announce
-from ddb_shared.runtime.stop import Stop
-from ddb_shared.text import columns_text, duration_text, size_text
+from ddb_shared.runtime.cap_share import CapShare
+from ddb_shared.table.capacity import Cap
+from ddb_shared.text import columns_text, duration_text, size_text, told_once
 
 COMPLETE: Final = "complete"
 INCOMPLETE: Final = "incomplete"
 FAILED: Final = "failed"
 # From the best to the worst.
 _SEVERITY: Final = (0, EXIT_REJECTS, EXIT_DIFFERENT, EXIT_FAILED)
-Result = TypeVar("Result")
 
 
 class MovePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,11 +40,16 @@ class MovePlan(msgspec.Struct, frozen=True, kw_only=True):
     command: str
 
     @classmethod
-    def of(cls, tables: Sequence[str], plans: Sequence[DryRunPlan], command: str) -> MovePlan:
-        """The plans of the tables, which all have the one command."""
+    def of(cls, tables: Sequence[str], plan_one: Callable[[int], DryRunPlan], command: str) -> MovePlan:
+        """The plans of the tables, by their indexes, which all have the one command.
+
+        A table that cannot be planned has a plan that is refused. Raises CredentialsError, since every other would fail as well.
+        """
+        plans = [
+            msgspec.structs.replace(_planned(plan_one, at), command=command) for at in range(len(tables))
+        ]
         status = "refused" if any(plan.exit_code for plan in plans) else "planned"
-        same = [msgspec.structs.replace(plan, command=command) for plan in plans]
-        return cls(status=status, tables=list(tables), plans=same, command=command)
+        return cls(status=status, tables=list(tables), plans=plans, command=command)
 
     @property
     def exit_code(self) -> int:
@@ -55,7 +57,7 @@ class MovePlan(msgspec.Struct, frozen=True, kw_only=True):
         return worst(plan.exit_code for plan in self.plans)
 
     def text(self) -> str:
-        """One table of all tables for people; the checks of those that would fail."""
+        """One table of all tables for people; what each costs, its notes, and the checks of those that would fail."""
         pairs = list(zip(self.tables, self.plans, strict=True))
         failed = [
             f"FAILED {name}: {check.name}: {check.found}"
@@ -63,24 +65,65 @@ class MovePlan(msgspec.Struct, frozen=True, kw_only=True):
             for check in plan.checks
             if check.ok is False
         ]
-        total = (
-            f"{len(pairs):,} tables, {sum(plan.items for plan in self.plans):,} items, "
-            f"{size_text(sum(max(plan.bytes, 0) for plan in self.plans))}, one after another."
-        )
         step = (
             ["These tables would fail: fix the FAILED checks first."]
             if failed
             else ["Run it with:", f"  {self.command}"]
         )
         return "\n".join(
-            [columns_text(_PLAN_HEAD, [_plan_row(*pair) for pair in pairs]), total, *failed, *step]
+            [
+                columns_text(_PLAN_HEAD, [_plan_row(*pair) for pair in pairs]),
+                self._total(),
+                *(
+                    f"Prices: {source}"
+                    for source in dict.fromkeys(plan.prices for plan in self.plans)
+                    if source
+                ),
+                *self._notes(),
+                *self._routes(),
+                *failed,
+                *step,
+            ]
         )
 
+    def _total(self) -> str:
+        known = [plan.cost_usd for plan in self.plans if plan.cost_usd is not None]
+        partly = (
+            ""
+            if len(known) == len(self.plans)
+            else f", that of {len(self.plans) - len(known):,} tables unknown"
+        )
+        cost = f"{about_usd(sum(known))}{partly}" if known else "unknown"
+        return (
+            f"{len(self.plans):,} tables, {sum(max(plan.items, 0) for plan in self.plans):,} items, "
+            f"{size_text(sum(max(plan.bytes, 0) for plan in self.plans))}; cost: {cost}."
+        )
 
-_PLAN_HEAD: Final = ("STATUS", "TABLE", "ITEMS", "SIZE", "UNITS", "TIME")
+    def _routes(self) -> list[str]:
+        tables = [(name, plan.routes) for name, plan in zip(self.tables, self.plans, strict=True)]
+        lines = routes_of_tables_text(tables)
+        return ["Routes, for each table by itself:", *(f"  {line}" for line in lines)] if lines else []
+
+    def _notes(self) -> list[str]:
+        pairs = zip(self.tables, self.plans, strict=True)
+        return told_once(((name, note) for name, plan in pairs for note in plan.notes), len(self.tables))
+
+
+def _planned(plan_one: Callable[[int], DryRunPlan], index: int) -> DryRunPlan:
+    try:
+        return plan_one(index)
+    except CredentialsError:
+        raise
+    except TransferError as error:
+        return refused_plan(error)
+
+
+_PLAN_HEAD: Final = ("STATUS", "TABLE", "ITEMS", "SIZE", "UNITS", "TIME", "COST")
 
 
 def _plan_row(name: str, plan: DryRunPlan) -> Sequence[str]:
+    if plan.items < 0:
+        return plan.status, name, "-", "-", "-", "-", "-"
     return (
         plan.status,
         name,
@@ -88,58 +131,8 @@ def _plan_row(name: str, plan: DryRunPlan) -> Sequence[str]:
         size_text(max(plan.bytes, 0)),
         f"{plan.units:,.0f}",
         "unknown" if plan.seconds is None else duration_text(plan.seconds),
+        "unknown" if plan.cost_usd is None else usd_text(plan.cost_usd),
     )
-
-
-def run_each(
-    names: Sequence[str], run_one: Callable[[int, Stop], Result], stop: Stop
-) -> list[Result | TransferError]:
-    """What `run_one` returns for the index of each table, or the error that ended it.
-
-    Once the credentials are refused, the tables that are left are not tried. Raises Interrupted, as `stop` explains it, after a signal.
-
-    Each table has a Stop of its own: one that is ended by the loss of its lease ends alone.
-    """
-    outcomes: list[Result | TransferError] = []
-    for number, name in enumerate(names, 1):
-        stop.check()
-        announce(
-            f"Table {number} of {len(names)}: {name}",
-            event="table",
-            number=number,
-            tables=len(names),
-            table=name,
-        )
-        try:
-            outcomes.append(run_one(number - 1, stop.part()))
-        except Interrupted:
-            stop.check()
-            raise
-        except Exception as error:
-            mapped = error if isinstance(error, TransferError) else map_error(error, f"move table {name}")
-            if mapped is None:  # a bug in this package
-                raise
-            stop.check()
-            announce(
-                f"Error: table {name}: {mapped}",
-                event="table_failed",
-                level=logging.ERROR,
-                table=name,
-                error=mapped.message,
-                remedy=mapped.remedy,
-            )
-            outcomes.append(mapped)
-            if isinstance(mapped, CredentialsError):
-                break
-    untried = len(names) - len(outcomes)
-    if untried:
-        announce(
-            f"Error: {untried:,} more tables were not tried, since the credentials are missing, invalid or expired.",
-            event="not_tried",
-            level=logging.ERROR,
-            tables=untried,
-        )
-    return outcomes + [TransferError("not tried: the credentials are missing, invalid or expired.")] * untried
 
 
 def worst(exit_codes: Iterable[int]) -> int:
@@ -149,6 +142,23 @@ def worst(exit_codes: Iterable[int]) -> int:
         key=_SEVERITY.index,
         default=0,
     )
+
+
+def for_each_table(common: Common, cap: Cap | None) -> Common:
+    """The options of each table of a move: those that are worked on at the same time share the cap, unless it is a percentage.
+
+    A --report is that of the move.
+    """
+    return replace(common, report=None, share=None if cap is None or cap.percent else CapShare())
+
+
+def refuse_for_one(common: Common) -> None:
+    """Raises UsageError where an option is given that belongs to a move."""
+    if common.tables_at_once > 1:
+        raise UsageError(
+            "--tables-at-once is about the tables of a move.",
+            "Leave it out, or give several tables or a move.",
+        )
 
 
 def refuse_for_move(given: Iterable[tuple[str, object]], command: str) -> None:

@@ -20,11 +20,15 @@ from ddb_shared.command.values import ACCOUNT, REGION, Endpoint
 from ddb_shared.runtime.display import ProgressOptions, Style
 
 if TYPE_CHECKING:
+    from ddb_shared.runtime.cap_share import CapShare
     from ddb_shared.runtime.cluster import Cluster
     from ddb_shared.runtime.runner import Runner
 
 # The levels of no --verbose, -v and -vv.
 _VERBOSE_LEVELS: Final = (logging.ERROR, logging.INFO, logging.DEBUG)
+
+# Each has a thread, a lease and, on a terminal, a bar of its own.
+MAX_TABLES_AT_ONCE: Final = 32
 
 _OPTIONS: Final = (
     click.option("--region", metavar="REGION", type=REGION, envvar="AWS_REGION", help="Region of the table."),
@@ -75,6 +79,15 @@ _OPTIONS: Final = (
         metavar="N",
         show_default="one a core; small tables are worked on in the command's own process",
         help="Worker processes; with --scheduler, how many of the cluster's to use at most.  [default there: all]",
+    ),
+    click.option(
+        "--tables-at-once",
+        type=click.IntRange(1, MAX_TABLES_AT_ONCE),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Of a move: how many tables to work on at the same time. --max-rcu and --max-wcu hold for all of them together; "
+        "the worker processes are divided among them.",
     ),
     click.option(
         "--scheduler",
@@ -148,6 +161,8 @@ class Common:
     aws: AwsOptions
     processes: int | None
     scheduler: str | None = None
+    tables_at_once: int = 1
+    share: CapShare | None = None
     progress: ProgressOptions
     as_json: bool
     report: Path | None = None
@@ -160,21 +175,23 @@ class Common:
 
         if self.scheduler:
             return self.cluster(self.scheduler)
-        return Serial() if small and self.processes is None else Processes(self.workers())
+        return (
+            Serial(self.share) if small and self.processes is None else Processes(self.workers(), self.share)
+        )
 
     def cluster(self, scheduler: str) -> Cluster:
         """The cluster of a scheduler, whose workers need credentials of the caller's account."""
         from ddb_shared.runtime.cluster import Cluster  # noqa: PLC0415 - as above
 
-        return Cluster(scheduler, self.processes, functools.partial(account_of, self.aws))
+        return Cluster(scheduler, self.processes, functools.partial(account_of, self.aws), self.share)
 
     def workers(self, *, small: bool = False) -> int:
         """How many workers share the work, of a cluster at this moment."""
         if self.scheduler:
             return self.cluster(self.scheduler).workers()
-        if self.processes is not None:
-            return self.processes
-        return 1 if small else os.cpu_count() or 1
+        if self.processes is None and small:
+            return 1
+        return max(1, (self.processes or os.cpu_count() or 1) // self.tables_at_once)
 
 
 def _collect(
@@ -192,6 +209,7 @@ def _collect(
     bucket_owner: str | None,
     processes: int | None,
     scheduler: str | None,
+    tables_at_once: int,
     progress: str,
     metrics: Path | None,
     report: Path | None,
@@ -236,6 +254,7 @@ def _collect(
         ),
         processes=processes,
         scheduler=scheduler,
+        tables_at_once=tables_at_once,
         progress=ProgressOptions(style=style, metrics=metrics),
         as_json=as_json,
         report=report,

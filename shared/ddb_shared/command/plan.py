@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from ddb_shared.command.preflight import Check
-from ddb_shared.command.prices import Cost, usd_text
+from ddb_shared.command.prices import Cost, about_usd
 from ddb_shared.command.routes import Route, routes_text
-from ddb_shared.errors import EXIT_FAILED
+from ddb_shared.errors import EXIT_FAILED, TransferError
 from ddb_shared.table.description import Table
 from ddb_shared.text import duration_text, size_text
 
@@ -23,7 +23,7 @@ class DryRunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run would do. `units` are capacity units; `seconds` and `cost_usd` are None if unknown.
 
     `costs` are the lines of `cost_usd` (which has one month of storage), `prices` says where their prices are from. `routes` are the
-    ways to move the table, compared.
+    ways to move the table, compared. `items` and `bytes` are -1 if unknown.
     """
 
     status: str
@@ -49,13 +49,12 @@ class DryRunPlan(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """The plan for people."""
         time = "unknown" if self.seconds is None else f"about {duration_text(self.seconds)}"
-        cost = "unknown" if self.cost_usd is None else f"about {usd_text(self.cost_usd)}"
         return "\n".join(
             [
                 "Checks:",
                 *(f"  {_line_of(check)}" for check in self.checks),
                 f"Items: {self.items:,}, size: {size_text(max(self.bytes, 0))}, parts: {self.parts:,}",
-                f"Capacity units: about {self.units:,.0f}; duration: {time}; cost: {cost}",
+                f"Capacity units: about {self.units:,.0f}; duration: {time}; cost: {about_usd(self.cost_usd)}",
                 *(f"  {line}" for line in self.costs),
                 f"  Prices: {self.prices}",
                 *(f"  {note}" for note in self.notes),
@@ -70,6 +69,26 @@ class DryRunPlan(msgspec.Struct, frozen=True, kw_only=True):
         if self.exit_code:
             return ["The run would fail: fix the FAILED checks first."]
         return ["Run it with:", f"  {self.command}"]
+
+
+def refused_plan(error: TransferError) -> DryRunPlan:
+    """The plan of a run that cannot be planned, since something is missing or cannot be read."""
+    found = f"{error.message}\n{error.remedy}" if error.remedy else error.message
+    return DryRunPlan(
+        status="refused",
+        checks=[Check(name="plan", ok=False, found=found)],
+        creates=[],
+        items=-1,
+        bytes=-1,
+        parts=0,
+        units=0.0,
+        seconds=None,
+        cost_usd=None,
+        costs=[],
+        prices="",
+        notes=[],
+        command="",
+    )
 
 
 _MARKS: Final = {True: "ok         ", False: "FAILED     ", None: "not checked"}

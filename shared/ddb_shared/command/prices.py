@@ -22,6 +22,9 @@ STANDARD: Final = "STANDARD"
 _INFREQUENT: Final = "STANDARD_INFREQUENT_ACCESS"
 _ON_DEMAND: Final = "Amazon DynamoDB PayPerRequest Throughput"
 _REGION_CODE: Final = re.compile(r"^[A-Z]{2,4}[0-9]?-")
+_FALLBACK: Final = "us-east-1"
+# They have prices, and some of them a currency, of their own.
+_OTHER_PARTITIONS: Final = ("cn-", "us-gov-", "us-iso", "eu-isoe-", "eusc-")
 _LOG: Final = logging.getLogger(__name__)
 
 # Products of the Price List: service, filters beside the Region, and the member of PriceList by `group` or `usagetype`.
@@ -55,12 +58,13 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NativePrices(msgspec.Struct, frozen=True, kw_only=True):
-    """What DynamoDB's own exports, imports and backups cost in one Region, in US dollars for each GB; None if unknown."""
+    """What DynamoDB's own exports, imports, restores and backups cost in one Region, in US dollars for each GB; None if unknown."""
 
     source: str
     export_gb: float | None = None
     increment_gb: float | None = None
     import_gb: float | None = None
+    restore_gb: float | None = None
     pitr_gb_month: float | None = None
 
 
@@ -91,21 +95,29 @@ def usd_text(usd: float) -> str:
     return "less than 0.01 USD" if 0 < usd < 0.005 else f"{usd:,.2f} USD"  # noqa: PLR2004 - what rounds to nothing
 
 
+def about_usd(usd: float | None) -> str:
+    """The same of an estimate; None is unknown."""
+    if usd is None:
+        return "unknown"
+    text = usd_text(usd)
+    return text if text.startswith("less") else f"about {text}"
+
+
 def total_usd(costs: Iterable[Cost]) -> float | None:
     """The sum; None if a price is unknown."""
     known = [cost.usd for cost in costs]
     return None if None in known else sum(usd for usd in known if usd is not None)
 
 
-def costs_table(costs: Sequence[Cost], source: str) -> Table:
-    """The costs as a table of a report; `source` says where the prices are from."""
+def costs_table(costs: Sequence[Cost], source: str, note: str = "") -> Table:
+    """The costs as a table of a report; `source` says where the prices are from, `note` what else there is to say."""
     total = total_usd(costs)
     rows = [(cost.what, cost.rounded(), cost.unit, cost.price()) for cost in costs]
     return Table(
         title="Cost at list price",
         head=("What", "Quantity", "Unit", "Price"),
         rows=[*rows, ("Total", "", "", "unknown" if total is None else usd_text(total))],
-        note=f"Prices: {source}.",
+        note=f"Prices: {source}.{f' {note}' if note else ''}",
     )
 
 
@@ -158,6 +170,7 @@ _NATIVE_USAGE: Final = {
     "ExportDataSize-Bytes": "export_gb",
     "IncrementalExportDataSize-Bytes": "increment_gb",
     "ImportDataSize-Bytes": "import_gb",
+    "RestoreDataSize-Bytes": "restore_gb",
     "TimedPITRStorage-ByteHrs": "pitr_gb_month",
 }
 
@@ -177,30 +190,36 @@ def native_prices(aws: Aws, region: str) -> NativePrices:
             _LOG.info("%s", error)
     if found:
         return NativePrices(source=f"AWS Price List API, {now_text()[:10]}", **found)
-    listed = load_prices()
-    known = listed.regions.get(region, {})
+    known, source = _listed(region)
     return NativePrices(
-        source=f"list prices of {listed.date} that come with ddb-transfer ({listed.source})",
+        source=source,
         **{member: known[member] for member in _NATIVE_USAGE.values() if member in known},
     )
 
 
 def bundled(region: str, table_class: str, why: str) -> PriceList:
-    """The prices of the package; unknown are those of other Regions and table classes than it lists."""
-    listed = load_prices()
-    prices = listed.regions.get(region, {})
-    source = f"list prices of {listed.date} that come with ddb-transfer ({listed.source}), since {why}"
-    if not prices:
-        source = f"unknown: {region} is not in the price list of ddb-transfer ({listed.source}), and {why}"
+    """The prices of the package, which say so where they are of another Region; other table classes than Standard are unknown."""
+    prices, source = _listed(region)
     return PriceList(
         region=region,
-        source=source,
+        source=f"{source}, {'since' if prices else 'and'} {why}",
         read_unit=_part(prices, "read_million", 1e6) if table_class == STANDARD else None,
         write_unit=_part(prices, "write_million", 1e6) if table_class == STANDARD else None,
         put=_part(prices, "put_thousand", 1e3),
         get=_part(prices, "get_thousand", 1e3),
         storage_gb_month=prices.get("storage_gb_month"),
     )
+
+
+def _listed(region: str) -> tuple[Mapping[str, float], str]:
+    """The prices of the package for a Region, and what they are: those of us-east-1 where it lists none, which are often lower."""
+    listed = load_prices()
+    if region.startswith(_OTHER_PARTITIONS):
+        return {}, f"unknown: {region} is not in the price list of ddb-transfer ({listed.source})"
+    what = f"list prices of {listed.date} that come with ddb-transfer ({listed.source})"
+    if region in listed.regions:
+        return listed.regions[region], what
+    return listed.regions[_FALLBACK], f"{_FALLBACK} list price; your Region ({region}) may differ: {what}"
 
 
 def _part(prices: Mapping[str, float], name: str, count: float) -> float | None:

@@ -73,7 +73,7 @@ class RateLimiter:
         self,
         cap_units: float | None = None,
         *,
-        workers: int = 1,
+        workers: float = 1,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -105,7 +105,7 @@ class RateLimiter:
         """The most units that one request should cost, if it can be made smaller."""
         return self.share * MAX_REQUEST_SECONDS
 
-    def rebalance(self, workers: int) -> None:
+    def rebalance(self, workers: float) -> None:
         """Sets the number of workers left: they take over the rate, and the share of the cap, of those that ended."""
         if workers != self._workers:
             self._refill()

@@ -19,6 +19,7 @@ from ddb_shared.format.aws_manifest import Summary
 from ddb_shared.format.manifest import (
     AWS_SUMMARY,
     FORMAT,
+    ION,
     JSONL,
     MANIFEST,
     FormatOptions,
@@ -34,6 +35,7 @@ from ddb_shared.times import time_text
 METHOD: Final = "aws-increment"
 NEW_IMAGE: Final = "NEW_IMAGE"
 NEW_AND_OLD_IMAGES: Final = "NEW_AND_OLD_IMAGES"
+_FORMATS: Final = {aws_manifest.JSON: JSONL, aws_manifest.ION: ION}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -113,10 +115,11 @@ def read(storage: S3Storage) -> Increment | None:
         return None
     summary = export.summary
     where = f"{storage.url}{AWS_SUMMARY}"
-    if summary.output_format != aws_manifest.JSON:
+    format_ = _FORMATS.get(summary.output_format)
+    if format_ is None:
         raise ExportError(
             f"{where} describes an increment in {summary.output_format}.",
-            f"Export the window again in {aws_manifest.JSON}.",
+            f"Export the window again in {' or '.join(_FORMATS)}.",
         )
     if summary.output_view not in {NEW_IMAGE, NEW_AND_OLD_IMAGES}:
         raise ExportError(
@@ -134,7 +137,7 @@ def read(storage: S3Storage) -> Increment | None:
         source=source_of_aws(summary),
         table={},
         options=FormatOptions(
-            format=JSONL, compression="gzip", segments=len(files), shard_size=0, consistent_read=False
+            format=format_, compression="gzip", segments=len(files), shard_size=0, consistent_read=False
         ),
         consumed_rcu=0.0,
         items=summary.item_count,

@@ -16,6 +16,8 @@ from ddb_shared.storage.bucket import parse_bucket_url
 from ddb_shared.storage.s3 import S3Storage
 
 FORMAT: Final = "ddb-transfer-move/1"
+# An earlier version would export without their changes the tables that a move which follows has not begun.
+FOLLOW_FORMAT: Final = "ddb-transfer-move/2"
 MOVES: Final = "moves/"
 _DAMAGED_REMEDY: Final = (
     "Copy the file again, if it is a copy. `ddb-export --list s3://BUCKET[/PREFIX]` names the exports beside it, each of which every "
@@ -44,7 +46,10 @@ class MovedTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
-    """The tables of a move, in the order of their exports; `given` is what the user named: tables and patterns."""
+    """The tables of a move, in the order of their exports; `given` is what the user named: tables and patterns.
+
+    `follow`: each export follows its table.
+    """
 
     format: str
     move_id: str
@@ -53,6 +58,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     given: list[str]
     options: MoveFormat
     exports: list[MovedTable]
+    follow: bool = False
 
 
 class _Version(msgspec.Struct):
@@ -114,7 +120,7 @@ def read(root: S3Storage, url: str) -> Move:
 
 
 def _require_known(url: str, version: str) -> None:
-    if version != FORMAT:
+    if version not in {FORMAT, FOLLOW_FORMAT}:
         raise ExportError(
             f"{url} has the format {version!r}, which this version of ddb-transfer does not know.",
             "Use the version that wrote it, or a later one.",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import msgspec
 
-from ddb_shared.errors import StateError
-from ddb_shared.format.control import Running
+from ddb_shared.errors import StateError, TransferError
 from ddb_shared.format.manifest import FORMAT
 from ddb_shared.records import prepare
 from ddb_shared.runtime.history import History
@@ -40,7 +40,11 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One run: who, when, what it did, and how that went over time."""
+    """One run: who, when, what it did, and how that went over time.
+
+    `name` is what a chart calls it, empty for its number. `units_name` is empty where capacity units and throttling are unknown: of
+    what DynamoDB does itself.
+    """
 
     format: str = FORMAT
     by: str
@@ -57,14 +61,15 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int
     slowest: list[tuple[float, str, int]]
     series: Series
+    name: str = ""
 
     @classmethod
-    def of(cls, progress: Progress, running: Running, command: str) -> RunRecord:
+    def of(cls, progress: Progress, command: str, *, by: str, since: str, name: str = "") -> RunRecord:
         """What a run has done, at its end; `command` is its own command line."""
         return cls(
-            by=running.by,
+            by=by,
             command=command,
-            started_at=running.since,
+            started_at=since,
             ended_at=now_text(),
             items=progress.items,
             bytes=progress.bytes,
@@ -76,6 +81,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
             rejected=progress.rejected,
             slowest=progress.slowest.all(),
             series=Series.of(progress.history),
+            name=name,
         )
 
     @property
@@ -87,6 +93,17 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 def save(storage: Storage, run: RunRecord) -> None:
     """Keeps the record of a run."""
     storage.write(run.file, msgspec.json.encode(run))
+
+
+@contextmanager
+def recorded(storage: Storage, progress: Progress, command: str, *, by: str) -> Iterator[None]:
+    """Keeps the record of the block, however it ends; where it cannot be written, the report lacks it."""
+    since = now_text()
+    try:
+        yield
+    finally:
+        with suppress(TransferError):
+            save(storage, RunRecord.of(progress, command, by=by, since=since))
 
 
 def load(storage: Storage) -> list[RunRecord]:

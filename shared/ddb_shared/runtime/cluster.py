@@ -11,6 +11,7 @@ MFA session.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import queue
 import threading
@@ -24,10 +25,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ddb_shared.errors import ServiceError, UsageError
-from ddb_shared.runtime.cluster_line import Ask, dismissal, load
+from ddb_shared.runtime.cap_share import CapShare
+from ddb_shared.runtime.cluster_line import Ask, dismissal, load, release
 from ddb_shared.runtime.cluster_survey import Inspect, no_inspection, require_all
 from ddb_shared.runtime.cluster_watch import LOOK_SECONDS, Watch
-from ddb_shared.runtime.cluster_worker import DaskWorker, put
+from ddb_shared.runtime.cluster_worker import DaskWorker
 from ddb_shared.runtime.events import announce
 from ddb_shared.runtime.messages import Job, Lost
 from ddb_shared.runtime.pool import Pool, Remote
@@ -53,6 +55,7 @@ class Cluster(Runner):
     scheduler: str
     count: int | None = None
     inspect: Inspect = no_inspection
+    share: CapShare | None = None
 
     def require_workers(self, *, with_credentials: bool = True) -> None:
         """Raises TransferError where there are no workers, or some can't do the work."""
@@ -92,27 +95,38 @@ class Cluster(Runner):
                 parts,
                 context,
                 on_settled,
+                share=self.share,
             )
             return pool.run(min(limits, default=len(parts)))
+
+
+def address_of(scheduler: str) -> str:
+    """The address of a scheduler, which may be in its file. Raises UsageError where there is none."""
+    if "://" in scheduler:
+        return scheduler
+    try:
+        return str(json.loads(Path(scheduler).read_bytes())["address"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(
+            f"--scheduler {scheduler!r} is neither an address nor a scheduler file.",
+            "Give tcp://HOST:PORT, tls://HOST:PORT, or the file that `dask scheduler --scheduler-file` wrote.",
+        ) from error
 
 
 @contextmanager
 def connected(scheduler: str) -> Iterator[Any]:
     """A client of the scheduler. Certificates for tls:// are those of Dask's own configuration."""
+    address = address_of(scheduler)
     try:
-        from distributed import Client  # noqa: PLC0415 - an extra that most do without
+        from distributed import Client, Security  # noqa: PLC0415 - an extra that most do without
     except ImportError as error:
         raise UsageError(
             "--scheduler needs Dask.", "Install the extra from the checkout: pip install '.[cluster]'"
         ) from error
-    where = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
-    if "scheduler_file" in where and not Path(scheduler).is_file():
-        raise UsageError(
-            f"--scheduler {scheduler!r} is neither an address nor a scheduler file.",
-            "Give tcp://HOST:PORT, tls://HOST:PORT, or the file that `dask scheduler --scheduler-file` wrote.",
-        )
+    security = Security()
     try:
-        client = Client(**where, timeout="10s", set_as_default=False)
+        _require_certificates(security, address)
+        client = Client(address, security=security, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise ServiceError(
             f"No Dask scheduler answers at {scheduler}: {error}",
@@ -120,6 +134,15 @@ def connected(scheduler: str) -> Iterator[Any]:
         ) from error
     with client:
         yield client
+
+
+def _require_certificates(security: Any, address: str) -> None:
+    """Raises UsageError where Dask knows of none, OSError where they cannot be read: a client that is half made hangs."""
+    if address.startswith("tls://") and not security.get_connection_args("client")["ssl_context"]:
+        raise UsageError(
+            f"--scheduler {address} needs certificates, and Dask's configuration names none.",
+            "Set distributed.comm.tls in it, or DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__CLIENT__CERT and …__CLIENT__KEY.",
+        )
 
 
 class _DaskBackend:
@@ -133,7 +156,9 @@ class _DaskBackend:
         self._client = client
         self._scheduler = scheduler
         self._watch = Watch(client, inspect)
-        self._topic = f"ddb-transfer-{uuid.uuid4().hex}"
+        self._run = f"ddb-transfer-{uuid.uuid4().hex}"
+        self._topic = client.id  # the scheduler forgets the events of a client that is gone
+        self._inboxes: dict[str, Any] = {}  # of the sender alone
         self._received: queue.SimpleQueue[tuple[Remote, object]] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._sender = threading.Thread(target=self._call_all, name="to scheduler", daemon=True)
@@ -150,6 +175,7 @@ class _DaskBackend:
 
     def __exit__(self, *_: object) -> None:
         self._watch.end()
+        self._calls.put(self._release)
         self._calls.put(None)
         self._sender.join(_FAREWELL_SECONDS)  # workers whose tasks are not cancelled stop by themselves
 
@@ -196,29 +222,47 @@ class _DaskBackend:
             announce(f"Waiting for the Dask scheduler {self._scheduler}: no answer for {silent:.0f} s")
 
     def _worker(self, address: str) -> DaskWorker:
-        inboxes = (f"{self._topic}-{address}-{number}" for number in self._jobs)
+        inboxes = (f"{self._run}-{address}-{number}" for number in self._jobs)
         return DaskWorker(
             self._client,
             address,
             topic=self._topic,
             inboxes=inboxes,
             call=self._calls.put,
+            put=self._put_later,
             report=self._received.put,
         )
 
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
         """Takes an event of the run's topic; called by the client's own thread."""
         self._watch.note_answer()
+        if "inbox" not in event[1]:
+            return  # what the scheduler itself tells of this client
         line = event[1]["inbox"]
         message = load(event[1]["data"])
         worker = next((worker for worker in self._used if worker.inbox == line), None)
         if isinstance(message, Ask):
             if worker is None:  # it was given up: what it holds is dealt again
-                self._calls.put(partial(put, self._client, line, dismissal(message)))
+                self._put_later(line, dismissal())
             else:
                 worker.answer(message)
         elif worker is not None:
             self._received.put((worker, message))
+
+    def _put_later(self, inbox: str, data: bytes) -> None:
+        self._calls.put(partial(self._put, inbox, data))
+
+    def _put(self, inbox: str, data: bytes) -> None:
+        from distributed import Queue  # noqa: PLC0415 - loaded with the client
+
+        if inbox not in self._inboxes:
+            self._inboxes[inbox] = Queue(inbox, self._client)
+        self._inboxes[inbox].put(data)
+
+    def _release(self) -> None:
+        self._client.unsubscribe_topic(self._topic)
+        for inbox in self._inboxes.values():
+            release(inbox, both=True)
 
     def _call_all(self) -> None:
         """Makes the calls to the scheduler one after another."""

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from ddb_shared.errors import ServiceError
 from ddb_shared.runtime.lease import Validity
-from ddb_shared.runtime.messages import Done, Job
+from ddb_shared.runtime.messages import Done, Job, Stop
 from ddb_shared.runtime.progress import ProgressEvent
 from ddb_shared.runtime.worker import WorkerChannel, done
 from ddb_shared.times import Instant
@@ -28,6 +28,8 @@ GRANT_SECONDS: Final = 20.0
 # After so long without a word each side gives the other up, unless the scheduler itself is silent: the parent waits for that. It is more than a grant: what is dealt again is held by nobody.
 SILENCE_SECONDS: Final = 40.0
 _REPORT_SECONDS: Final = 0.5
+# So long the end of a job waits for a scheduler that does not answer.
+_FAREWELL_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 _NOTHING: Final = pickle.dumps(None)
 
@@ -145,8 +147,14 @@ class ClusterChannel(WorkerChannel):
 
     def is_deserted(self) -> bool:
         """Whether the parent was silent for so long that the job ends, whatever is heard later."""
-        self._deserted = self._deserted or time.monotonic() - self._heard_at > SILENCE_SECONDS
+        if not self._deserted and time.monotonic() - self._heard_at > SILENCE_SECONDS:
+            self.desert()
         return self._deserted
+
+    def desert(self) -> None:
+        """The parent is gone: whoever waits for a part gets none."""
+        self._deserted = True
+        self.receive(Stop())
 
     def ask(self) -> float:
         """Asks the parent when it is time to; returns the seconds until the next question."""
@@ -166,9 +174,9 @@ def load(data: bytes) -> object:
     return message
 
 
-def dismissal(ask: Ask) -> bytes:
-    """The answer to a worker that was given up."""
-    return pickle.dumps(Answer(ask.at, 0.0, lost=True))
+def dismissal() -> bytes:
+    """The answer to a worker that was given up: it writes nothing more."""
+    return pickle.dumps(Answer(Instant.now(), 0.0, lost=True))
 
 
 class Inbox(Protocol):
@@ -178,6 +186,17 @@ class Inbox(Protocol):
 
     def put(self, value: bytes) -> object: ...
 
+    def close(self) -> object: ...
+
+
+def release(inbox: Inbox, *, both: bool) -> None:
+    """Gives up this side's hold of an inbox, or that of `both` sides: the scheduler counts holds, not who is alive.
+
+    An inbox that nobody holds is deleted; to give up more than that does no harm.
+    """
+    for _ in range(2 if both else 1):
+        inbox.close()
+
 
 def listen(channel: ClusterChannel, inbox: Inbox, ended: threading.Event) -> None:
     """Hears what the parent says until the job has ended; a question is answered long before a `get` times out."""
@@ -186,6 +205,9 @@ def listen(channel: ClusterChannel, inbox: Inbox, ended: threading.Event) -> Non
             channel.hear(inbox.get(timeout=SILENCE_SECONDS))
         except TimeoutError:
             pass
+        except KeyError:  # the parent has ended and taken the queue with it
+            channel.desert()
+            return
         except Exception:  # noqa: BLE001 - whatever else keeps the parent's words away is silence
             ended.wait(_RETRY_SECONDS)
 
@@ -193,6 +215,7 @@ def listen(channel: ClusterChannel, inbox: Inbox, ended: threading.Event) -> Non
 def ask_regularly(channel: ClusterChannel, inbox: Inbox, ended: threading.Event) -> None:
     """Asks the parent until the job has ended; then the listener is told, which waits for the next word."""
     while not ended.is_set():
+        channel.is_deserted()  # work that waits for its part does not ask
         seconds = _RETRY_SECONDS
         with suppress(Exception):  # the scheduler is gone, or will be there again
             seconds = channel.ask()
@@ -209,8 +232,12 @@ def work_on_worker(job: Job, topic: str, inbox_name: str) -> Done:
     inbox = Queue(inbox_name, get_client())
     channel = ClusterChannel(lambda data: worker.log_event(topic, {"inbox": inbox_name, "data": data}))
 
-    for run in (listen, ask_regularly):
-        threading.Thread(target=run, args=(channel, inbox, ended), name="parent", daemon=True).start()
+    threads = [
+        threading.Thread(target=run, args=(channel, inbox, ended), name="parent", daemon=True)
+        for run in (listen, ask_regularly)
+    ]
+    for thread in threads:
+        thread.start()
     try:
         channel.ready.wait(SILENCE_SECONDS)  # else it would not know its share of the caps
         ended_so = done(job, channel)
@@ -220,3 +247,7 @@ def work_on_worker(job: Job, topic: str, inbox_name: str) -> Done:
     finally:
         channel.flush()
         ended.set()
+        for thread in threads:  # they use the inbox
+            thread.join(_FAREWELL_SECONDS)
+        with suppress(Exception):  # the scheduler is gone
+            release(inbox, both=channel.is_deserted())

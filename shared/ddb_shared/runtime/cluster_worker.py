@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from ddb_shared.runtime.cluster_line import (
@@ -16,6 +15,7 @@ from ddb_shared.runtime.cluster_line import (
     Ask,
     DesertedError,
     Outbox,
+    dismissal,
     work_on_worker,
 )
 from ddb_shared.runtime.cluster_watch import Watch
@@ -24,15 +24,11 @@ from ddb_shared.runtime.messages import Done, Job, Lost, Workers
 from ddb_shared.runtime.pool import Remote
 
 
-def put(client: Any, inbox: str, data: bytes) -> None:
-    """Puts a message into the queue of a worker."""
-    from distributed import Queue  # noqa: PLC0415 - loaded with the client
-
-    Queue(inbox, client).put(data)
-
-
 class DaskWorker:
-    """The line to one worker process of the cluster. `call` has something called by the thread that talks to the scheduler."""
+    """The line to one worker process of the cluster.
+
+    `call` has something called by the thread that talks to the scheduler, and `put` something put into an inbox by it.
+    """
 
     def __init__(
         self,
@@ -42,15 +38,18 @@ class DaskWorker:
         topic: str,
         inboxes: Iterator[str],
         call: Callable[[Callable[[], object]], None],
+        put: Callable[[str, bytes], None],
         report: Callable[[tuple[Remote, object]], None],
     ) -> None:
         self.name = f"worker {address}"
+        self.progress_name = ""
         self.address = address
         self.inbox = ""
         self._client = client
         self._topic = topic
         self._inboxes = inboxes
         self._call = call
+        self._put = put
         self._report = report
         self._outbox: Outbox | None = None
         self._workers = Workers(1)
@@ -74,8 +73,9 @@ class DaskWorker:
         self._task = None
 
     def kill(self) -> None:
-        """It is not ours to kill: without an answer it ends by itself."""
+        """It is not ours to kill: dismissed, or without an answer, it ends by itself."""
         if self._task is not None:
+            self._put(self.inbox, dismissal())
             self._call(self._task.cancel)
 
     def answer(self, ask: Ask) -> None:
@@ -105,7 +105,7 @@ class DaskWorker:
     def _begin(self, job: Job) -> None:
         self.inbox = inbox = next(self._inboxes)
         self._heard_at = None  # it may have to wait for its turn
-        self._outbox = Outbox(lambda data: self._call(partial(put, self._client, inbox, data)))
+        self._outbox = Outbox(lambda data: self._put(inbox, data))
         self._outbox.send(self._workers)
         self._task = self._client.submit(
             work_on_worker,

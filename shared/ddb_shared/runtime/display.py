@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from ddb_shared.runtime.events import announce, record
+from ddb_shared.runtime.events import about, announce, record, table_in_hand
 from ddb_shared.runtime.progress import LOG_SECONDS, Progress, ProgressEvent
 from ddb_shared.text import printable
 
@@ -34,12 +35,58 @@ class Style(enum.StrEnum):
     NONE = "none"
 
 
+class Screen:
+    """The place of the bars on a terminal: those of tables that are worked on at the same time are below each other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pictures: dict[object, Any] = {}
+        self._live: Any = None
+
+    @cached_property
+    def _console(self) -> Any:
+        import rich.console  # noqa: PLC0415 - 25 ms that only a terminal needs
+
+        return rich.console.Console(stderr=True)
+
+    @property
+    def width(self) -> int:
+        """In characters."""
+        return int(self._console.width)
+
+    def show(self, owner: object, picture: Any) -> None:
+        """Shows the picture in place of the owner's last one."""
+        import rich.live  # noqa: PLC0415 - as above
+
+        with self._lock:
+            self._pictures[owner] = picture
+            if self._live is None:
+                self._live = rich.live.Live(console=self._console, transient=True, auto_refresh=False)
+                self._live.start()
+            self._refresh()
+
+    def remove(self, owner: object) -> None:
+        """Takes the owner's picture away; without any, the terminal is as it was before."""
+        with self._lock:
+            del self._pictures[owner]
+            self._refresh()
+            if not self._pictures:
+                self._live.stop()
+                self._live = None
+
+    def _refresh(self) -> None:
+        from rich.console import Group  # noqa: PLC0415 - as above
+
+        self._live.update(Group(*self._pictures.values()), refresh=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressOptions:
-    """How progress is shown: the style, and the file of metrics, if there is one."""
+    """How progress is shown: the style, the file of metrics, if there is one, and the place of bars."""
 
     style: Style = Style.AUTO
     metrics: Path | None = None
+    screen: Screen = field(default_factory=Screen, compare=False)
 
 
 class Display(Protocol):
@@ -80,21 +127,15 @@ class Lines:
 class Bar:
     """On a terminal: a bar, and below it as many lines as it takes to tell everything at the terminal's width."""
 
-    def __init__(self, progress: Progress) -> None:
-        import rich.console  # noqa: PLC0415 - 25 ms that only a terminal needs
-        import rich.live  # noqa: PLC0415 - as above
-        import rich.progress_bar  # noqa: PLC0415 - as above
-
-        self._console = rich.console.Console(stderr=True)
-        self._live = rich.live.Live(console=self._console, transient=True, auto_refresh=False)
-        self._live.start()
+    def __init__(self, progress: Progress, screen: Screen) -> None:
+        self._screen = screen
         self.refresh(progress)
 
     def refresh(self, progress: Progress) -> None:
-        self._live.update(self._picture(progress), refresh=True)
+        self._screen.show(self, self._picture(progress))
 
     def close(self, progress: Progress) -> None:
-        self._live.stop()
+        self._screen.remove(self)
         _announce(progress)  # the bar is gone, its last line stays
 
     def _picture(self, progress: Progress) -> Any:
@@ -110,7 +151,9 @@ class Bar:
         head.add_column(ratio=1)
         head.add_column()
         bar = ProgressBar(total=total, completed=progress.done_items, pulse=total is None)
-        head.add_row(Text(progress.action, style="bold"), bar, Text(percent))
+        table = table_in_hand()
+        action = f"{table}: {progress.action}" if table else progress.action
+        head.add_row(Text(action, style="bold"), bar, Text(percent))
         return Group(head, *self._wrapped(progress))
 
     def _wrapped(self, progress: Progress) -> Iterator[Any]:
@@ -120,7 +163,7 @@ class Bar:
         line = Text()
         for part in progress.parts():
             text = printable(part.text)  # notes of services and of other users are among them
-            if line.cell_len and line.cell_len + len(_BETWEEN) + len(text) > self._console.width:
+            if line.cell_len and line.cell_len + len(_BETWEEN) + len(text) > self._screen.width:
                 yield line
                 line = Text()
             line.append(_BETWEEN if line.cell_len else "", style="dim")
@@ -191,6 +234,7 @@ class _Showing(threading.Thread):
         super().__init__(name="display", daemon=True)
         self._displays = displays
         self._progress = progress
+        self._table = table_in_hand()
         self._lock = threading.Lock()
         self._done = threading.Event()
 
@@ -200,11 +244,12 @@ class _Showing(threading.Thread):
             self._progress.add(event)
 
     def run(self) -> None:
-        while not self._done.wait(_REFRESH_SECONDS):
-            self.add(ProgressEvent())  # time continues, whether anything moves or not
-            with self._lock:
-                for one in self._displays:
-                    one.refresh(self._progress)
+        with about(self._table):
+            while not self._done.wait(_REFRESH_SECONDS):
+                self.add(ProgressEvent())  # time continues, whether anything moves or not
+                with self._lock:
+                    for one in self._displays:
+                        one.refresh(self._progress)
 
     def finish(self) -> None:
         """Shows the end."""
@@ -221,15 +266,20 @@ def _displays(options: ProgressOptions, progress: Progress) -> list[Display]:
     shown: list[Display] = []
     match style:
         case Style.BAR:
-            shown = [Bar(progress), Lines(_record, max(FILE_SECONDS, progress.log_seconds))]
+            shown = [Bar(progress, options.screen), Lines(_record, max(FILE_SECONDS, progress.log_seconds))]
         case Style.LOG:
             shown = [Lines(_announce, progress.log_seconds)]
         case Style.JSONL:
             shown = [Lines(_announce, JSON_SECONDS)]
         case _:
             shown = [Lines(_record, max(FILE_SECONDS, progress.log_seconds))]
-    if options.metrics is not None:
-        from ddb_shared.runtime.metrics import Metrics  # noqa: PLC0415 - 70 ms that few need
+    return [*shown, *metrics_of(options)]
 
-        shown.append(Metrics(options.metrics, METRICS_SECONDS))
-    return shown
+
+def metrics_of(options: ProgressOptions) -> list[Display]:
+    """The file of metrics, if one is asked for."""
+    if options.metrics is None:
+        return []
+    from ddb_shared.runtime.metrics import Metrics  # noqa: PLC0415 - 70 ms that few need
+
+    return [Metrics(options.metrics, METRICS_SECONDS)]

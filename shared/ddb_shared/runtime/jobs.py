@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from ddb_shared.errors import ServiceError
-from ddb_shared.runtime.display import ProgressOptions, Style
+from ddb_shared.runtime.display import Display, ProgressOptions, Style, metrics_of
 from ddb_shared.runtime.events import announce, record
+from ddb_shared.runtime.progress import Progress, ProgressEvent
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.text import duration_text, printable
 
@@ -24,7 +25,8 @@ COMPLETED: Final = "COMPLETED"
 COMPLETED_WITH_ERRORS: Final = "COMPLETED_WITH_ERRORS"
 FAILED: Final = "FAILED"
 CANCELLED: Final = "CANCELLED"
-RUNNING: Final = frozenset({"IN_PROGRESS", "CANCELLING"})
+CANCELLING: Final = "CANCELLING"
+RUNNING: Final = frozenset({"IN_PROGRESS", CANCELLING})
 _OVER: Final = frozenset({COMPLETED, COMPLETED_WITH_ERRORS, FAILED, CANCELLED})
 # Local services end a job within a second, DynamoDB hardly one within five minutes.
 FIRST_POLL_SECONDS: Final = 1.0
@@ -83,6 +85,7 @@ class Job(Protocol):
 
 def wait_for(
     job: Job,
+    progress: Progress,
     options: ProgressOptions,
     stop: Stop,
     *,
@@ -91,13 +94,13 @@ def wait_for(
 ) -> JobState:
     """Waits until a job is over, however long that takes, and returns its last state, which may be a failure.
 
-    Raises Interrupted where a signal ends the waiting, and ServiceError where the service answers with a status that is not
-    known. `pause` waits for so many seconds, or until the stop.
+    `progress` gets what the service tells of items and bytes. Raises Interrupted where a signal ends the waiting, and ServiceError
+    where the service answers with a status that is not known. `pause` waits for so many seconds, or until the stop.
     """
     pause = pause or stop.wait
     began, seconds = clock(), FIRST_POLL_SECONDS
-    with _shown(options.style, clock) as show:
-        while (state := _known(job, job.poll())).is_running:
+    with _shown(options.style, clock) as show, _measured(progress, options) as note:
+        while note(state := _known(job, job.poll())).is_running:
             show(f"{job.name}: {state.text()}, {duration_text(clock() - began)} elapsed", state)
             pause(seconds)
             if stop.requested():
@@ -117,6 +120,30 @@ def _known(job: Job, state: JobState) -> JobState:
             "Look at it in the console of AWS, and use a newer version of ddb-transfer.",
         )
     return state
+
+
+def progress_of(action: str, items: int | None = None) -> Progress:
+    """The progress of a job: it tells no shards and no capacity units, and nothing at all for minutes."""
+    return Progress(action, items, shards_name="", units_name="", may_wait=True)
+
+
+@contextmanager
+def _measured(progress: Progress, options: ProgressOptions) -> Iterator[Callable[[JobState], JobState]]:
+    """A function that adds what a state tells to the progress, and writes the file of metrics, if there is one."""
+    files: list[Display] = metrics_of(options)
+
+    def note(state: JobState) -> JobState:
+        items, size = (state.items or 0) - progress.items, (state.bytes or 0) - progress.bytes
+        progress.add(ProgressEvent(items=max(items, 0), bytes=max(size, 0)))
+        for file in files:
+            file.refresh(progress)
+        return state
+
+    try:
+        yield note
+    finally:
+        for file in files:
+            file.close(progress)
 
 
 Show = Callable[[str, JobState], None]

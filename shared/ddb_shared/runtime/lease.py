@@ -54,6 +54,10 @@ class LeaseLostError(StateError):
     """The lease does not hold any more, or nobody can say that it does."""
 
 
+class LeaseHeldError(StateError):
+    """Another run holds the lease."""
+
+
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds it, and since when. `boot` and `pid_namespace` tell where `pid` means something; `beat` grows with each renewal."""
 
@@ -231,7 +235,7 @@ def _acquire(storage: Storage, activity: str) -> tuple[Lease, str]:
             return mine, _patiently(lambda: storage.write(FILE, data, new=True))
         return mine, _patiently(lambda: storage.write(FILE, data, replaces=found.etag))
     except ConflictError as error:
-        raise StateError(
+        raise LeaseHeldError(
             f"{activity}: another run has just taken the lease {storage.url}{FILE}.", "Let it finish."
         ) from error
 
@@ -265,8 +269,15 @@ def read(storage: Storage) -> FoundLease | None:
         ) from error
 
 
-def _held_error(storage: Storage, found: FoundLease, activity: str) -> StateError:
-    return StateError(
+def check_free(storage: Storage, activity: str) -> None:
+    """Raises StateError where somebody holds the lease of a folder; takes nothing."""
+    found = read(storage)
+    if found is not None and found.is_held:
+        raise _held_error(storage, found, activity)
+
+
+def _held_error(storage: Storage, found: FoundLease, activity: str) -> LeaseHeldError:
+    return LeaseHeldError(
         f"{activity} by {found.lease.holder}.",
         f"Let it finish. If it is dead, its lease {storage.url}{FILE} can be taken over in "
         f"{EXPIRES_SECONDS - found.age_seconds:.0f} s: run the same command again then.",

@@ -55,9 +55,9 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """To a worker: how many share what is to be shared, this one among them."""
+    """To a worker: how many share what is to be shared, this one among them; see cap_share for the fractions."""
 
-    count: int
+    count: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,20 +59,12 @@ class _Collector(Collector):
         units = action | {"unit": progress.units_name}
         yield _counter("items", "Items done, those of earlier runs included.", progress.done_items, action)
         yield _counter("bytes", "Bytes of items moved by this run.", progress.bytes, action)
-        yield _counter("shards", "Shards complete, those of earlier runs included.", progress.shards, action)
-        yield _counter("capacity_units", "Capacity units consumed by this run.", progress.units, units)
-        yield _counter(
-            "retries", "Requests sent again for other reasons than throttling.", progress.retried, action
-        )
-        yield _counter("rejected_items", "Items that DynamoDB refused for good.", progress.rejected, action)
-        throttled = CounterMetricFamily(
-            f"{_PREFIX}throttled",
-            "Requests or items refused for lack of capacity.",
-            labels=["action", "reason"],
-        )
-        for reason, count in progress.reasons.items():
-            throttled.add_metric([progress.action, reason], count)
-        yield throttled
+        if progress.shards_name:
+            yield _counter(
+                "shards", "Shards complete, those of earlier runs included.", progress.shards, action
+            )
+        if progress.units_name:  # a job of DynamoDB's own tells none of these
+            yield from self._requests(action, units)
         for name, text, value, labels in (
             ("items_expected", "Items to do in all.", progress.total_items, action),
             ("items_per_second", "Items a second, over the last seconds.", progress.rate("items"), action),
@@ -80,7 +72,7 @@ class _Collector(Collector):
             (
                 "capacity_units_per_second",
                 "Units a second, over the last seconds.",
-                progress.rate("units"),
+                progress.rate("units") if progress.units_name else None,
                 units,
             ),
             ("capacity_units_per_second_cap", "The cap of the rate.", progress.cap, units),
@@ -104,6 +96,23 @@ class _Collector(Collector):
         ):
             if value is not None:
                 yield _gauge(name, text, value, labels)
+
+    def _requests(self, action: dict[str, str], units: dict[str, str]) -> Iterator[Metric]:
+        """What the requests of this run cost, and how they fared."""
+        progress = self._progress
+        yield _counter("capacity_units", "Capacity units consumed by this run.", progress.units, units)
+        yield _counter(
+            "retries", "Requests sent again for other reasons than throttling.", progress.retried, action
+        )
+        yield _counter("rejected_items", "Items that DynamoDB refused for good.", progress.rejected, action)
+        throttled = CounterMetricFamily(
+            f"{_PREFIX}throttled",
+            "Requests or items refused for lack of capacity.",
+            labels=["action", "reason"],
+        )
+        for reason, count in progress.reasons.items():
+            throttled.add_metric([progress.action, reason], count)
+        yield throttled
 
 
 def _counter(name: str, text: str, value: float, labels: dict[str, str]) -> Metric:

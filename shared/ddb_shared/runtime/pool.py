@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from ddb_shared.dynamodb.rate import RateSetting
 from ddb_shared.errors import ServiceError
 from ddb_shared.runtime import messages, runner
+from ddb_shared.runtime.cap_share import CapShare, Member
 from ddb_shared.runtime.lease import Validity
 from ddb_shared.runtime.messages import Done, Give, Job, Keep, Lost, Returned, Settled, Take, Workers
 from ddb_shared.runtime.progress import ProgressEvent
@@ -28,9 +29,13 @@ _ERROR_GRACE_SECONDS: Final = 60.0
 
 
 class Remote(Protocol):
-    """The line to one worker. `name` is how an error or a note names it."""
+    """The line to one worker. `name` is how an error or a note names it, `progress_name` how its progress does.
+
+    The latter is empty where it is known only once the worker has reported something.
+    """
 
     name: str
+    progress_name: str
 
     def send(self, message: object) -> None:
         """Sends a message; that the worker is gone is noticed where messages are received."""
@@ -65,8 +70,8 @@ class Backend(Protocol):
 class _Worker:
     """A worker as the pool sees it: what it holds, how many takes wait for an answer, and since when it has nothing.
 
-    `keep` is how many of its parts it was asked to keep, `heard` whether it has ever said anything, `progress_name` how its
-    progress names it.
+    `keep` is how many of its parts it was asked to keep, `heard` whether it has ever said anything, `awaited` whether the display
+    expects it to report something.
     """
 
     remote: Remote
@@ -75,7 +80,7 @@ class _Worker:
     idle_since: float = field(default_factory=time.monotonic)
     keep: int | None = None
     heard: bool = False
-    progress_name: str = ""
+    awaited: bool = False
 
     @property
     def load(self) -> int:
@@ -93,7 +98,12 @@ class Pool:
         parts: Sequence[Any],
         context: RunContext,
         on_settled: Callable[[Any, Any], None],
+        *,
+        share: CapShare | None = None,
     ) -> None:
+        self._share = share
+        self._member: Member | None = None
+        self._sharing = 1.0
         self._backend = backend
         self._job = job
         self._waiting = deque(enumerate(parts))
@@ -113,6 +123,7 @@ class Pool:
 
         Raises the first error, once the other workers have stopped.
         """
+        self._member = self._share.join() if self._share else None
         try:
             while self._workers or self._is_unfinished():
                 self._recruit(at_most)
@@ -127,6 +138,8 @@ class Pool:
         finally:
             for remote in self._workers:
                 remote.kill()
+            if self._member is not None:
+                self._member.leave()
         if self._failed is not None:
             raise self._failed
         return self._results
@@ -147,11 +160,16 @@ class Pool:
         if wanted > 0:
             for remote in self._backend.recruit(wanted):
                 self._workers[remote] = _Worker(remote)
-                remote.send(Workers(max(self._busy, 1)))
+                remote.send(Workers(self._sharing))
                 if self._rate is not None:
                     remote.send(self._rate)
                 remote.renew(self._validity())
                 remote.send(self._job)
+
+    def _on_event(self, event: ProgressEvent) -> None:
+        if self._member is not None:
+            self._member.note(event)
+        self._context.on_event(event)
 
     def _handle(self, remote: Remote, message: object) -> None:
         worker = self._workers.get(remote)
@@ -160,8 +178,8 @@ class Pool:
         match message:
             case ProgressEvent():
                 if worker is not None:
-                    worker.progress_name = message.worker
-                self._context.on_event(message)
+                    remote.progress_name = message.worker
+                self._on_event(message)
             case _ if worker is None:
                 pass  # of a worker that was given up
             case Take():
@@ -192,12 +210,11 @@ class Pool:
         elif self._failed is None:
             self._failed = error
             self._stop_workers()
-        if not self._waiting:  # whoever has nothing left to do is neither slow nor stuck
-            self._context.on_event(ProgressEvent(ended=True, worker=worker.progress_name))
         if self._is_unfinished():
             worker.remote.send(self._job)
         else:
             del self._workers[worker.remote]
+            self._context.on_event(ProgressEvent(ended=True, worker=worker.remote.progress_name))
             worker.remote.close()
 
     def _replace(self, worker: _Worker, *, killed: bool) -> None:
@@ -219,7 +236,7 @@ class Pool:
             self._stop_workers()
             return
         note = f"{worker.remote.name} was lost; its work restarts from its checkpoints"
-        self._context.on_event(ProgressEvent(note=note, ended=True, worker=worker.progress_name))
+        self._context.on_event(ProgressEvent(note=note, ended=True, worker=worker.remote.progress_name))
 
     def _after_messages(self) -> None:
         """What is due whenever something may have changed, or time has passed."""
@@ -234,6 +251,19 @@ class Pool:
         self._answer_takes()
         self._relieve()
         self._announce_workers(self._busy_workers())
+        self._tell_who_works()
+
+    def _tell_who_works(self) -> None:
+        """Lets the display expect reports of those that have something to do, of whom one may be stuck before its first report.
+
+        Whoever has nothing left to do is neither slow nor stuck.
+        """
+        for remote, worker in self._workers.items():
+            awaited = bool(worker.held or self._waiting) or not worker.heard
+            if remote.progress_name and awaited != worker.awaited:
+                worker.awaited = awaited
+                event = ProgressEvent(began=awaited, ended=not awaited, worker=remote.progress_name)
+                self._context.on_event(event)
 
     def _answer_takes(self) -> None:
         """Gives parts to those that have room, first to those with the fewest; nobody gets more than a fair share."""
@@ -277,10 +307,14 @@ class Pool:
 
     def _announce_workers(self, busy: int) -> None:
         """Tells how many share the caps; a worker without parts consumes nothing."""
-        if busy != self._busy:
-            self._busy = busy
+        is_other, self._busy = busy != self._busy, busy
+        sharing = float(max(busy, 1))
+        if self._member is not None and not self._context.rate.is_own:
+            sharing = self._member.divide(busy)
+        if is_other or sharing != self._sharing:
+            self._sharing = sharing
             for remote in self._workers:
-                remote.send(Workers(max(busy, 1)))
+                remote.send(Workers(sharing))
 
     def _pass_on_rate(self) -> None:
         """Tells all workers of a rate that an operator has set."""

@@ -21,9 +21,11 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
+from ddb_shared.runtime.cap_share import CapShare
 from ddb_shared.runtime.lease import Validity
 from ddb_shared.runtime.messages import Job, Lost
 from ddb_shared.runtime.pool import Pool, Remote
+from ddb_shared.runtime.progress import process_name
 from ddb_shared.runtime.runner import Part, PartsWork, Result, RunContext, Runner, Task, ignore
 from ddb_shared.runtime.worker import WorkerChannel, done
 
@@ -43,6 +45,7 @@ class Processes(Runner):
     """Deals the parts to at most `count` spawned processes; those of a process that was killed go to a new one."""
 
     count: int
+    share: CapShare | None = None
 
     def deal(
         self,
@@ -62,6 +65,7 @@ class Processes(Runner):
             parts,
             context,
             on_settled,
+            share=self.share,
         )
         return pool.run(self.count if at_most is None else min(self.count, at_most))
 
@@ -101,6 +105,7 @@ class _Process:
         with _signals_blocked():
             self._process.start()
         theirs.close()  # otherwise the pipe would outlast the process
+        self.progress_name = process_name(self._process.pid or 0)
 
     def send(self, message: object) -> None:
         with suppress(OSError):

@@ -18,12 +18,22 @@ RATE_SECONDS: Final = 10.0
 STALL_SECONDS: Final = 30.0
 # Between two lines of a log.
 LOG_SECONDS: Final = 5.0
+# Of what may wait for hours, where there is a line for each of several tables.
+QUIET_LOG_SECONDS: Final = 60.0
 # A worker is slow whose rate is less than this share of what the others do.
 SLOW_SHARE: Final = 0.25
 # A worker is called slow once it has been so for as long as a stall takes.
 _FEW_WORKERS: Final = 2
+ITEMS: Final = "items"
 _HOST: Final = socket.gethostname()
-WORKER: Final = f"{_HOST}:{os.getpid()}"
+
+
+def process_name(pid: int) -> str:
+    """How the progress names a process of this host."""
+    return f"{_HOST}:{pid}"
+
+
+WORKER: Final = process_name(os.getpid())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +50,7 @@ class ProgressEvent:
     """What a worker did since its last report; units are capacity units. An empty event only refreshes the display.
 
     `reasons` are refusals for lack of capacity, counted by reason. `status` says where the worker is, where no count does.
-    `ended`: this worker has nothing left to do.
+    `began`: this worker has something to do from now on; `ended`: it has nothing left to do.
     """
 
     items: int = 0
@@ -53,6 +63,7 @@ class ProgressEvent:
     note: str = ""
     status: str = ""
     shard: ShardDone | None = None
+    began: bool = False
     ended: bool = False
     worker: str = WORKER
 
@@ -130,7 +141,7 @@ class Progress:
     rejected: int = 0
     note: str = ""
     status: str = ""
-    items_name: str = "items"
+    items_name: str = ITEMS
     shards_name: str = "shards"
     may_wait: bool = False
     started_at: float = field(default_factory=time.monotonic)
@@ -168,6 +179,7 @@ class Progress:
             self.slowest.add(event.shard.seconds, event.shard.name, event.shard.items)
         if event.items or event.shards or event.ended:
             self._moved_at = time.monotonic()
+        if event.items or event.shards or event.began or event.ended:
             self._note_worker(event)
         self._sample()
 
@@ -277,7 +289,7 @@ class Progress:
             Part(self._headline()),
             Part("measuring" if items is None else f"{items:,.0f} {self.items_name}/s"),
             Part(f"{units:,.0f}{cap} {self.units_name}/s" if units else ""),
-            Part(f"{size / 1e6:,.1f} MB/s" if size else ""),
+            Part(_speed(size) if size else ""),
             Part(self.status),
             Part(f"{shards} {self.shards_name}" if self.shards_name else ""),
             Part(f"{clock_text(self.seconds)} elapsed"),
@@ -304,6 +316,13 @@ class Part:
 
     text: str
     kind: str = ""
+
+
+def _speed(bytes_per_second: float) -> str:
+    """In MB/s; of a slow run in kB/s, which would be 0.0 MB/s."""
+    if bytes_per_second < 1e5:  # noqa: PLR2004 - 0.1 MB
+        return f"{bytes_per_second / 1e3:,.0f} kB/s"
+    return f"{bytes_per_second / 1e6:,.1f} MB/s"
 
 
 def _named(reasons: Counter[str]) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
 from ddb_shared.dynamodb.rate import RateSetting
+from ddb_shared.runtime.cap_share import CapShare, Member
 from ddb_shared.runtime.lease import HeldLease, Validity
 from ddb_shared.runtime.progress import ProgressEvent
 from ddb_shared.runtime.stop import Stop
@@ -44,7 +45,7 @@ class Channel(Protocol):
         """Whether to finish requests in flight, save and return."""
         ...
 
-    def workers(self) -> int:
+    def workers(self) -> float:
         """How many workers share the cap: those that have parts to work on, including this one."""
         ...
 
@@ -82,9 +83,13 @@ PartsWork = Callable[[Task, PartsChannel], Result]
 
 
 class RateControl:
-    """The rate that an operator has set since the run began. Whoever runs tasks passes it on to the workers."""
+    """The rate that an operator has set since the run began. Whoever runs tasks passes it on to the workers.
+
+    `is_own`: the cap was set for this run alone, and is shared with no other.
+    """
 
     def __init__(self) -> None:
+        self.is_own = False
         self.setting: RateSetting | None = None  # replaced as a whole, by another thread
 
 
@@ -103,7 +108,9 @@ class RunContext:
 
 
 class Runner(ABC):
-    """Runs work in parallel."""
+    """Runs work in parallel. `share` is for runs that share their cap with others of the same command."""
+
+    share: CapShare | None = None
 
     @abstractmethod
     def deal(
@@ -143,6 +150,18 @@ class Runner(ABC):
         )
         return [result for _, result in sorted(filter(None, results), key=lambda numbered: numbered[0])]
 
+    def alone(
+        self,
+        work: Work[Task, Result],
+        task: Task,
+        on_event: Callable[[ProgressEvent], None],
+        stop: Stop,
+    ) -> Result:
+        """The result of one task; raises Interrupted or ServiceError after a stop, which may come before the task begins."""
+        results = self.run(work, [task], on_event, stop)
+        stop.check_any()
+        return results[0]
+
     def run_each(
         self,
         work: Work[Task, Result],
@@ -179,7 +198,9 @@ def _settle_one(work: Work[Task, Result], channel: PartsChannel) -> None:
 
 @dataclass(frozen=True)
 class Serial(Runner):
-    """Does the work in this process: for small tables, tests and debuggers."""
+    """Does the work in this process: for small tables, tests and debuggers, and for what waits most of the time."""
+
+    share: CapShare | None = None
 
     def deal(
         self,
@@ -192,10 +213,15 @@ class Serial(Runner):
         at_most: int | None = None,  # noqa: ARG002 - there is one
     ) -> list[Result]:
         """See Runner."""
-        channel = _LocalChannel(deque(parts), context, on_settled)
+        member = self.share.join() if self.share else None
+        channel = _LocalChannel(deque(parts), context, on_settled, member)
         results = []
-        while channel.waiting and not context.stop.requested():
-            results.append(work(task, channel))
+        try:
+            while channel.waiting and not context.stop.requested():
+                results.append(work(task, channel))
+        finally:
+            if member is not None:
+                member.leave()
         return results
 
 
@@ -204,8 +230,11 @@ class _LocalChannel:
     waiting: deque[Any]
     context: RunContext
     on_settled: Callable[[Any, Any], None]
+    member: Member | None
 
     def report(self, event: ProgressEvent) -> None:
+        if self.member is not None:
+            self.member.note(event)
         self.context.on_event(event)
 
     def stopping(self) -> bool:
@@ -213,8 +242,8 @@ class _LocalChannel:
             self.context.on_event(ProgressEvent(status=self.context.stop.status))
         return self.context.stop.requested()
 
-    def workers(self) -> int:
-        return 1
+    def workers(self) -> float:
+        return 1 if self.member is None or self.context.rate.is_own else self.member.divide(1)
 
     def rate(self) -> RateSetting | None:
         return self.context.rate.setting

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
-from ddb_shared.errors import Interrupted
+from ddb_shared.errors import Interrupted, ServiceError
 
 _STDERR: Final = 2
 # A bar hides the cursor, and nothing else brings it back where the process ends at once.
@@ -64,6 +64,12 @@ class Stop:
         """Raises Interrupted if a signal has arrived."""
         if self.signal_number is not None:
             raise self.interruption(self.signal_number)
+
+    def check_any(self) -> None:
+        """The same for work that proves nothing unless it is whole: any other stop, such as that of a lost lease, raises ServiceError."""
+        self.check()
+        if self.requested():
+            raise ServiceError("The run was stopped before its end.", self._remedy)
 
     def interruption(self, signal_number: int) -> Interrupted:
         """The error for an interruption by this signal."""

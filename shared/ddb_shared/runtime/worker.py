@@ -24,7 +24,7 @@ class WorkerChannel:
     def __init__(self, send: Callable[[object], None], validity: Validity | None = None) -> None:
         self._send = send
         self._validity = validity
-        self._workers = 1
+        self._workers = 1.0
         self._rate: RateSetting | None = None
         self._stopping = False
         self._keep: int | None = None
@@ -38,8 +38,8 @@ class WorkerChannel:
     def stopping(self) -> bool:
         return self._stopping
 
-    def workers(self) -> int:
-        return max(1, self._workers)
+    def workers(self) -> float:
+        return max(1.0, self._workers)
 
     def rate(self) -> RateSetting | None:
         return self._rate

@@ -113,7 +113,8 @@ def _forbidden(bucket: str, owner: str | None, error: ClientError) -> BucketErro
     remedy = denied_remedy_of(error)
     refused = f"s3:ListBucket was denied (HTTP 403): {detail}"
     if owner is None:
-        return BucketError(f"Access denied to bucket {bucket}: {refused}", remedy)
+        check = f"Check the bucket's name ({bucket}) and the prefix: policies of ddb-policy allow one prefix of one bucket."
+        return BucketError(f"Access denied to bucket {bucket}: {refused}", f"{check}\n{remedy}")
     return BucketError(
         f"Access denied to bucket {bucket}, or account {owner} does not own it: {refused}",
         f"{remedy}\nIf another account than {owner} owns the bucket, either --bucket-owner is wrong, or someone else has taken "

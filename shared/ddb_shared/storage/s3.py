@@ -9,8 +9,8 @@ import email.utils
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from functools import partial
+from typing import Any, BinaryIO, Final, cast
 
 from botocore.exceptions import ClientError
 
@@ -18,26 +18,9 @@ from ddb_shared.errors import BucketError, map_errors
 from ddb_shared.retry import retry_broken_responses
 from ddb_shared.storage.base import PROBE, PROBE_DATA, ConflictError, FileInfo, StoredObject
 from ddb_shared.storage.bucket import NOT_FOUND, code_of
+from ddb_shared.storage.upload import Upload, smart_open_s3
 
-if TYPE_CHECKING:
-    import smart_open.s3
-
-# Each open upload buffers one part, so this bounds a worker's memory; 10,000 parts of it make 50 GB, and shards are
-# far smaller. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html: at least 5 MiB.
-PART_BYTES: Final = 5 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
-
-
-# botocore retries already. smart_open's own retries wait ten seconds each, even for NoSuchUpload, which means that a
-# request whose response was lost has completed the upload.
-@cache
-def _smart_open_s3() -> Any:
-    import smart_open.s3  # noqa: PLC0415 - 40 ms that commands without data are spared
-
-    smart_open.s3.RETRY.exceptions, smart_open.s3.RETRY.client_error_codes = [], []
-    return smart_open.s3
-
-
 # S3 answers 409 while another attempt is on its way, which may be an earlier one of the same request; it asks to try again:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 _PAUSES: Final = (0.2, 0.5, 1.0, 2.0)
@@ -139,7 +122,7 @@ class S3Storage:
 
     def open_read(self, name: str) -> BinaryIO:
         with map_errors(f"read {self.url}{name}"):
-            stream = _smart_open_s3().open(
+            stream = smart_open_s3().open(
                 self.bucket,
                 self.key(name),
                 "rb",
@@ -149,37 +132,9 @@ class S3Storage:
             )
         return cast("BinaryIO", stream)
 
-    def open_upload(self, name: str) -> smart_open.s3.MultipartWriter:
-        """A multipart upload that buffers PART_BYTES; nothing is visible until it is closed.
-
-        The caller must call `complete` or `discard`: garbage collection would close the upload and publish a truncated
-        object.
-        """
-        with map_errors(f"write {self.url}{name}"):
-            writer = _smart_open_s3().open(
-                self.bucket, self.key(name), "wb", client=self._client, min_part_size=PART_BYTES
-            )
-        return cast("smart_open.s3.MultipartWriter", writer)
-
-    def complete(self, name: str, upload: smart_open.s3.MultipartWriter) -> None:
-        """Completes an upload. If it is gone, an earlier attempt completed it; the caller checks the object with `stat`."""
-        with map_errors(f"write {self.url}{name}"):
-            try:
-                upload.close()
-            except ClientError as error:
-                if code_of(error) != "NoSuchUpload":
-                    raise
-                upload._upload_id = None  # noqa: SLF001 - otherwise garbage collection would close it again
-
-    def discard(self, name: str, upload: smart_open.s3.MultipartWriter) -> None:
-        """Aborts an upload, whose parts would be charged for; does nothing after `complete`."""
-        with map_errors(f"abort the upload of {self.url}{name}"):
-            try:
-                upload.terminate()
-            except ClientError as error:
-                if code_of(error) != "NoSuchUpload":
-                    raise
-                upload._upload_id = None  # noqa: SLF001 - as above
+    def open_upload(self, name: str) -> Upload:
+        """An upload of a file of this folder; nothing is visible until it is completed."""
+        return Upload(self._client, self.bucket, self.key(name), put=partial(self.write, name))
 
     def stat(self, name: str) -> FileInfo:
         """Size and ETag of a file that must exist, from a listing, which a proxy cannot truncate."""

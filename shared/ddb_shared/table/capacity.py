@@ -13,6 +13,7 @@ UNLIMITED: Final = "unlimited"
 # The default throughput of a new on-demand table, and of each of its global indexes:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/warm-throughput-scenarios.html
 NEW_TABLE_WRITE_UNITS: Final = 4_000
+NEW_TABLE_READ_UNITS: Final = 12_000
 OPTIONS: Final = {"Read": "--max-rcu", "Write": "--max-wcu"}
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ddb_shared.errors import TableError, map_errors
+from ddb_shared.errors import AccessError, TableError, map_errors
 
 # The key attributes after which a scan continues (LastEvaluatedKey), as DynamoDB JSON.
 LastKey = dict[str, dict[str, str]]
@@ -76,7 +78,7 @@ class Table:
 
 def find(client: Any, name_or_arn: str) -> Table | None:
     """The table; None if it does not exist."""
-    with map_errors(f"describe table {name_or_arn}"):
+    with _names_table(client, name_or_arn), map_errors(f"describe table {name_or_arn}"):
         try:
             table = from_description(client.describe_table(TableName=name_or_arn)["Table"])
         except ClientError as error:
@@ -91,6 +93,23 @@ def find(client: Any, name_or_arn: str) -> Table | None:
             "The endpoint does not resolve ARNs of other accounts: use credentials of the table's account, and its name.",
         )
     return replace(table, address=name_or_arn)
+
+
+@contextmanager
+def _names_table(client: Any, name_or_arn: str) -> Iterator[None]:
+    """A policy for one table denies a misspelt one, and one in another Region: whoever is denied looks at these first."""
+    try:
+        yield
+    except AccessError as error:
+        if "AccessDenied" not in error.message:  # such as expired credentials
+            raise
+        region = client.meta.region_name
+        error.reword(
+            error.message,
+            f"Check the table's name ({name_or_arn}) and the Region ({region}): policies of ddb-policy allow one table in one Region.\n"
+            f"{error.remedy}",
+        )
+        raise
 
 
 def describe(client: Any, name_or_arn: str) -> Table:
