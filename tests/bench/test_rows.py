@@ -8,7 +8,7 @@ import pytest
 from bench.lab import Run
 from bench.measure import Cost
 from bench.report import markdown, read_csv, table, write_csv
-from bench.rows import BOTO3, FLOOR, Row, fit_rows, rows_of
+from bench.rows import BOTO3, FLOOR, Row, fit_rows, rows_of, startup_rows
 
 
 def run(contestant: str, items: int, cpu_seconds: float, failure: str = "") -> Run:
@@ -73,6 +73,13 @@ def test_failure_is_a_row() -> None:
     """A program that can't do a shape is named with its reason."""
     row = only([run("theirs", 100, 0.0, failure="exit code 1: no bytes, please")], "theirs")
     assert ("exit code 1: no bytes, please", 0, None) == (row.note, row.runs, row.cpu_seconds)
+
+
+def test_the_start_is_compared_by_all_its_cpu() -> None:
+    """By the medians of a size that is almost nothing but start-up."""
+    runs = [run(name, 10, cpu) for name, cpu in (("ours", 0.9), ("ours", 0.6), ("ours", 0.5), (BOTO3, 0.4))]
+    notes = {row.contestant: row.note for row in startup_rows(runs)}
+    assert notes == {"ours": f"start: 1.50 times the CPU of {BOTO3}", BOTO3: ""}
 
 
 def test_line_through_all_sizes() -> None:

@@ -7,6 +7,7 @@ import zlib
 import pytest
 
 from bench.shapes import SHAPES, Pages, item
+from bench.stub_http import unchunked
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -42,3 +43,12 @@ def test_a_typical_item_has_ten_attributes() -> None:
     made = item("typical", 1, random.Random(1))
     assert len(made) == 10
     assert {"S", "N", "M", "SS"} == {kind for value in made.values() for kind in value}
+
+
+def test_a_body_in_chunks_is_put_together() -> None:
+    """As HTTP has them and, inside of that, S3 with a checksum at the end; None until all has arrived."""
+    coded = b"5\r\nhello\r\n6\r\n\r\n0\r\n\r\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
+    sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(coded), coded)
+    assert unchunked(sent) == coded
+    assert unchunked(coded) == b"hello\r\n0\r\n\r"
+    assert unchunked(sent[: len(coded) // 2]) is None

@@ -1,7 +1,9 @@
 """What a move between two accounts needs: a bucket of the destination that the source may write to, and the commands."""
 
+import contextlib
 import json
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +64,21 @@ class Mover:
         """Exports a table and returns the export's location."""
         result = self.export(table, f"s3://{self.bucket}/moves", *arguments)
         return str(result.json()["export"])
+
+    def start(self, command: str, account: str, *arguments: object) -> subprocess.Popen[str]:
+        """A command that goes on while the test does something else."""
+        return commands.start(
+            command, *arguments, account=account, endpoint=self.engine, s3_endpoint=self.aws
+        )
+
+    @contextlib.contextmanager
+    def running(self, command: str, account: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+        """The same, killed at the end of the block."""
+        with self.start(command, account, *arguments) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def _run(self, command: str, account: str, *arguments: object, **options: Any) -> commands.Result:
         return commands.run(

@@ -31,7 +31,7 @@ def run(mover: Mover, command: str, *arguments: object, **options: Any) -> Any:
     return mover._run(command, DESTINATION, *arguments, **options)
 
 
-@pytest.mark.parametrize("form", [Form(), ION], ids=["json", "ion"])
+@pytest.mark.parametrize("form", [Form(), ION, Form(compression="zstd")], ids=["json", "ion", "zstd"])
 def test_an_export_of_every_type_arrives(
     mover: Mover, accounts: Accounts, s3: Any, unique_name: Callable[[], str], form: Form
 ) -> None:

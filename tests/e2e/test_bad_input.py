@@ -303,6 +303,8 @@ def test_mended_rejects_are_loaded(
     shard = export.a_shard()
     lines = gzip.decompress(export.read(shard)).splitlines()
     _replace_shard(export, shard, [*lines, b'{"Item":{"pk":{"S":"fixed"}}}', b"no json"])
+    none_yet = aws_mover.load("--from-rejects", location(export), destination, check=False)
+    assert (none_yet.exit_code, "There are no rejects" in none_yet.stderr) == (1, True), none_yet
     assert aws_mover.load(location(export), destination, check=False).exit_code == 3
 
     name = _rejects_file(export)

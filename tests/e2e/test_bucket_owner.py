@@ -1,5 +1,6 @@
 """Every call to S3 says whose bucket it is meant for, and a bucket of another owner is refused before anything is written."""
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -53,14 +54,17 @@ def test_every_call_names_the_owner(
         accounts.s3(aws, DESTINATION),
         accounts.dynamodb(aws, DESTINATION),
     )
-    export = str(mover.export(source, place, "--bucket-owner", DESTINATION).json()["export"])
+    large = [item | {"large": {"B": os.urandom(300_000)}} for item in varied_items(5, start=60)]
+    fill(accounts.dynamodb(aws, SOURCE), source, large)  # more than one request stores
+    options = ("--segments", "1", "--compression", "none", "--bucket-owner", DESTINATION)
+    export = str(mover.export(source, place, *options).json()["export"])
     key = export.removeprefix(f"s3://{bucket}/")
     s3.delete_object(Bucket=bucket, Key=f"{key}manifest.json")
     s3.create_multipart_upload(Bucket=bucket, Key=f"{key}data/0000-000000.json.gz")
     mover.export("--resume", export, "--bucket-owner", DESTINATION)
     copy = f"{source}-copy"[-60:]
     done = mover.load(export, copy, "--create-table", "--verify").json()
-    assert (done["items_written"], done["verification"]["verdict"]) == (60, "identical")
+    assert (done["items_written"], done["verification"]["verdict"]) == (65, "identical")
     item = client.scan(TableName=copy, Limit=1)["Items"][0]
     client.delete_item(TableName=copy, Key={name: item[name] for name in ("pk", "sk")})
     fixed = mover._run("ddb-verify", DESTINATION, export, copy, "--repair", "--yes").json()

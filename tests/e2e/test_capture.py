@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import random
+import re
 import signal
 import subprocess
 import time
@@ -102,6 +103,17 @@ class Lab:
         made = replay(storage, COMPOSITE_KEY, base(storage, COMPOSITE_KEY))
         assert_same_items(read_all(self.client, self.table), made)
 
+    def assert_reported(self, location: str, finished: dict[str, Any]) -> None:
+        """The report of the export tells what was captured, and how that ended."""
+        page = data_of(self.storage(location), "report.html").decode()
+        for text in (
+            f" {finished['changes']:,} changes were captured.",
+            f"closed at {finished['closed_at']}",
+            f"{finished['proof']}: ",
+            f"{self.table} --follow",
+        ):
+            assert text in page
+
     def stream_is_enabled(self) -> bool:
         table = self.client.describe_table(TableName=self.table)["Table"]
         return bool(table.get("StreamSpecification", {}).get("StreamEnabled"))
@@ -139,6 +151,7 @@ def test_a_table_is_followed_until_its_writers_stop(lab: Lab) -> None:
     assert ("closed", "stream disabled", location) == (result["status"], result["proof"], result["export"])
     assert len(changes(lab.storage(location))) == result["changes"] > 0
     assert f"{result['changes']:,} changes captured" in export.stderr
+    lab.assert_reported(location, result)
     assert not lab.stream_is_enabled()
     lab.assert_equal(location)
     assert result == lab.run("--finish", location, "--json").json() | {"seconds": result["seconds"]}
@@ -163,7 +176,8 @@ def test_writers_are_blocked_and_allowed_again(aws_lab: Lab) -> None:
         assert 0 == finished(process).exit_code
     assert ("writes blocked", True) == (result["proof"], result["writes_blocked"])
     blocked = lab.client.get_resource_policy(ResourceArn=arn)["Policy"]
-    assert [reader["Sid"], "DdbTransferBlockWrites"] == [
+    ours = re.sub(r"\W", "", location.rstrip("/").rpartition("/")[2])
+    assert [reader["Sid"], f"DdbTransferBlockWrites{ours}"] == [
         one["Sid"] for one in json.loads(blocked)["Statement"]
     ]
     assert "unblocked" == lab.run("--unblock", location, "--json").json()["status"]
@@ -223,6 +237,7 @@ def test_a_follow_that_was_killed_is_finished_without_it(lab: Lab) -> None:
     result = lab.run("--finish", location, "--json").json()
     assert "stream disabled" == result["proof"]
     lab.assert_equal(location)
+    lab.assert_reported(location, result)
     resumed = lab.run("--resume", location, "--json").json()
     assert ("complete", result["changes"]) == (resumed["status"], resumed["changes"])
 

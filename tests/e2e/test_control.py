@@ -1,7 +1,9 @@
 """From another terminal: exports are listed, an import's status is asked for, and the rate of what runs is changed."""
 
 import re
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from e2e.test_resume import ITEMS, Lab, lab, wait_until
 from support import commands
 from support.environment import DESTINATION, SOURCE
+from support.services import Endpoint
 
 __all__ = ["lab"]
 
@@ -23,7 +26,7 @@ def test_an_import_is_paused_and_continued_in_all_processes(lab: Lab) -> None:
     export = lab.mover.exported(lab.source, "--segments", 8)
     before = ask(lab, "ddb-import", DESTINATION, "--status", export, lab.destination)
     assert ("not started", 0, ITEMS) == (before["status"], before["items_done"], before["items_total"])
-    assert before["command"] == f"ddb-import {export} {lab.destination}"
+    assert before["command"] == f"ddb-import {export} {lab.destination} --endpoint-url {lab.aws.url}"
 
     # some minutes of work, so that it still runs when a command on a busy machine has started
     options = ("--processes", 2, "--max-wcu", 40, "--progress", "log")
@@ -52,7 +55,7 @@ def test_an_import_is_paused_and_continued_in_all_processes(lab: Lab) -> None:
     after = ask(lab, "ddb-import", DESTINATION, "--status", export, lab.destination)
     assert ("complete", ITEMS, 0) == (after["status"], after["items_done"], after["items_rejected"])
     assert after["shards_done"] == after["shards_total"]
-    assert after["command"] == f"ddb-verify {export} {lab.destination}"
+    assert after["command"] == f"ddb-verify {export} {lab.destination} --endpoint-url {lab.aws.url}"
 
 
 def test_an_export_is_paused_slowed_and_continued(lab: Lab) -> None:
@@ -119,6 +122,26 @@ def test_a_control_that_cannot_be_is_refused(command: str, arguments: tuple[str,
     result = commands.run(command, *arguments, check=False)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_the_next_command_has_the_access_options_and_the_state(lab: Lab, tmp_path: Path) -> None:
+    """As they were given: it is for the same caller, whom it would not reach the same services and state without them."""
+    export = lab.mover.exported(lab.source)
+    access = ("--region", "eu-west-1", "--bucket-owner", DESTINATION, "--state", tmp_path)
+    status = ask(lab, "ddb-import", DESTINATION, "--status", export, lab.destination, "--quiet", *access)
+    program, *words = shlex.split(status["command"])
+    assert (program, words[:2]) == ("ddb-import", [export, lab.destination])
+    given = ["--endpoint-url", lab.aws.url, *map(str, access)]
+    assert sorted(words[2:]) == sorted(given)
+
+
+def test_a_listing_that_is_denied_names_the_policies_of_both_sides(aws: Endpoint, closed_bucket: str) -> None:
+    """Either side lists, so nobody knows whose policy lacks it."""
+    result = commands.run(
+        "ddb-export", "--list", f"s3://{closed_bucket}/moves", account=SOURCE, endpoint=aws, check=False
+    )
+    assert result.exit_code == 1
+    assert "source_policy or destination_policy of ddb-policy" in result.stderr
 
 
 def test_a_prefix_without_exports_lists_none(lab: Lab, unique_name: Callable[[], str]) -> None:

@@ -4,9 +4,12 @@ import re
 import shlex
 from collections.abc import Callable
 
+import msgspec
+
+from ddb_shared.runtime.lease import Lease
 from e2e.conftest import Mover
 from support.accounts import Accounts
-from support.environment import DESTINATION, SOURCE
+from support.environment import DESTINATION, REGION, SOURCE
 from support.services import Endpoint
 from support.tables import KeySpec, create_table, fill
 from support.varied import varied_items
@@ -22,7 +25,16 @@ EXPORT_CHECKS = [
     *PLACE_CHECKS,
 ]
 TABLE_CHECKS = ["table", "write rate", "item limits", "source", "destination", "point-in-time recovery"]
-IMPORT_CHECKS = [*BUCKET_CHECKS, "export", *TABLE_CHECKS, *PLACE_CHECKS]
+# What the run finds out as it begins, without a check of that name.
+PLANNED_CHECKS = ["export", "saved state", "other imports"]
+IMPORT_CHECKS = [
+    *BUCKET_CHECKS,
+    "export",
+    *TABLE_CHECKS,
+    "saved state",
+    "other imports",
+    *PLACE_CHECKS,
+]
 
 
 def keys(accounts: Accounts, aws: Endpoint, bucket: str) -> set[str]:
@@ -41,7 +53,8 @@ def test_plan_and_run_of_an_export_and_its_import(
     assert plan["status"] == "planned"
     assert [check["name"] for check in plan["checks"]] == EXPORT_CHECKS
     assert {"moves/AWSDynamoDB/probe.json"} == keys(accounts, aws, aws_mover.bucket)
-    assert plan["cost_usd"] is None  # the region's price is not in the list
+    assert "your Region (eu-west-1) may differ" in plan["prices"]
+    assert plan["cost_usd"] > 0
     assert plan["seconds"] > 0
     export = aws_mover.export(*shlex.split(plan["command"])[1:]).json()["export"]
 
@@ -62,8 +75,9 @@ def test_plan_and_run_of_an_export_and_its_import(
     assert warming in result.stderr
     plan = aws_mover.load(*create, "--dry-run").json()
     found = {check["name"]: check["found"] for check in plan["checks"]}
-    assert list(found) == IMPORT_CHECKS
+    assert list(found) == [*BUCKET_CHECKS, "export", "definition", *IMPORT_CHECKS[4:]]
     assert "already contains items" in found["destination"]
+    assert found["saved state"].startswith("complete since 20")
 
 
 def test_a_run_makes_the_checks_of_its_plan(
@@ -76,11 +90,54 @@ def test_a_run_makes_the_checks_of_its_plan(
     result = aws_mover.export(source, f"s3://{aws_mover.bucket}", "--log-level", "info")
     assert logged(result.stderr) == EXPORT_CHECKS
     imported = aws_mover.load(result.json()["export"], copy, "--log-level", "info")
-    assert logged(imported.stderr) == [name for name in IMPORT_CHECKS if name != "export"]
+    assert logged(imported.stderr) == [name for name in IMPORT_CHECKS if name not in PLANNED_CHECKS]
 
 
 def logged(stderr: str) -> list[str]:
     return re.findall(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO check ([\w -]+):", stderr, re.MULTILINE)
+
+
+def test_what_an_earlier_run_has_left_is_checked(
+    aws_mover: Mover, aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]
+) -> None:
+    """As the run would find it: another run that holds the lease, and state that it cannot continue."""
+    source, copy = unique_name(), unique_name()
+    client, s3 = accounts.dynamodb(aws, DESTINATION), accounts.s3(aws, DESTINATION)
+    create_table(accounts.dynamodb(aws, SOURCE), source)
+    create_table(client, copy)
+    items = list(varied_items(3))
+    fill(accounts.dynamodb(aws, SOURCE), source, items)
+    export = aws_mover.exported(source)
+    assert found_by(aws_mover, export, copy)["saved state"] == (True, "no earlier import")
+    aws_mover.load(export, copy)
+    for item in items:
+        client.delete_item(TableName=copy, Key={name: item[name] for name in ("pk", "sk")})
+    ok, told = found_by(aws_mover, export, copy)["saved state"]
+    assert (ok, "but the table is empty now" in told) == (False, True)
+    client.delete_table(TableName=copy)
+    create_table(client, copy)
+    ok, told = found_by(aws_mover, export, copy)["saved state"]
+    assert (ok, "(the table was recreated)" in told) == (False, True)
+    assert found_by(aws_mover, export, copy, "--restart")["saved state"] == (
+        True,
+        "an earlier import is discarded",
+    )
+    folder = export.removeprefix(f"s3://{aws_mover.bucket}/")
+    key = f"{folder}import/{DESTINATION}.{REGION}.{copy}/lease.json"
+    s3.put_object(Bucket=aws_mover.bucket, Key=key, Body=msgspec.json.encode(ELSEWHERE))
+    ok, told = found_by(aws_mover, export, copy, "--restart")["other imports"]
+    assert (ok, "already being imported into this table by bob on far" in told) == (False, True)
+
+
+ELSEWHERE = Lease(host="far", boot="b", pid=1, user="bob", since="2026-01-01T00:00:00Z", nonce="n")
+
+
+def found_by(mover: Mover, *words: object) -> dict[str, tuple[bool | None, str]]:
+    """What a dry run of an import finds, by check; it exits with 1 where one fails."""
+    result = mover.load(*words, "--dry-run", check=False)
+    found = {check["name"]: (check["ok"], check["found"]) for check in result.json()["checks"]}
+    assert result.exit_code == (1 if any(ok is False for ok, _ in found.values()) else 0)
+    return found
 
 
 def test_every_failed_check_is_told(

@@ -97,7 +97,7 @@ def test_survives(
     faults: tuple[Fault, ...], fake: FakeServer, aws: Endpoint, bucket: str, accounts: Accounts
 ) -> None:
     """Both commands finish and lose nothing, whatever the service does to a part of their requests."""
-    table = Table(fake, accounts)
+    table = Table(fake, accounts, 1_000)
     mover = Mover(fake.url, aws, bucket)
     fake.reset()
     fake.change(FaultPlan(seed=7, faults=faults))
@@ -105,7 +105,7 @@ def test_survives(
     result = mover.load(export, "copied").json()
     stats = fake.stats()
     fake.change(FaultPlan())
-    assert (result["status"], result["items_written"]) == ("complete", ITEMS)
+    assert (result["status"], result["items_written"]) == ("complete", 1_000)
     assert stats.faults, "no fault was injected"
     table.assert_moved()
 
@@ -124,7 +124,7 @@ def test_one_item_a_call_is_progress(
     table.assert_moved()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_connection_that_hangs_is_given_up(
     fake: FakeServer, aws: Endpoint, bucket: str, accounts: Accounts
 ) -> None:
@@ -238,7 +238,7 @@ def test_a_table_that_takes_nothing_is_given_up(
     with commands.start(
         "ddb-import", export, "copied", account=DESTINATION, endpoint=fake.url, s3_endpoint=aws
     ) as process:
-        time.sleep(3)
+        _wait_until(lambda: fake.stats().faults.get("throttle", 0) > 5)
         process.send_signal(signal.SIGTERM)
         asked = time.monotonic()
         _, errors = process.communicate(timeout=60)
@@ -261,12 +261,19 @@ def test_a_worker_that_is_killed_is_replaced(
         s3_endpoint=aws,
     ) as process:
         worker = _a_worker(process.pid)
-        time.sleep(1)
+        _wait_until(lambda: fake.stats().tables[f"{DESTINATION}/copied"].items > ITEMS // 20)
         os.kill(worker, signal.SIGKILL)
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert f"{ITEMS:,} items" in output or "items written" in output
     table.assert_moved()
+
+
+def _wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
 
 
 def _a_worker(parent: int) -> int:
@@ -284,8 +291,8 @@ def _a_worker(parent: int) -> int:
 
 
 S3_FAULTS = {
-    "slow-down": {"error": {"code": "SlowDown", "status": 503}, "probability": 0.25},
-    "internal-error": {"error": {"code": "InternalError", "status": 500}, "probability": 0.25},
+    "slow-down": {"error": {"code": "SlowDown", "status": 503}, "probability": 0.12},
+    "internal-error": {"error": {"code": "InternalError", "status": 500}, "probability": 0.12},
     "reset": {"reset": True, "probability": 0.15},
     "cut-answers": {"response": {"abort_frac": 0.5}, "probability": 0.15},
     "slow": {"latency": {"min": 100, "max": 300}, "probability": 0.3},
@@ -308,7 +315,7 @@ def test_survives_what_s3_does(
     with fault_proxy(aws) as proxy:
         mover = Mover(aws, proxy.url, bucket)
         proxy.rules({"service": "s3", **fault})
-        export = mover.exported(source)
+        export = mover.exported(source, "--segments", 4)  # every request may wait for seconds
         result = mover.load(export, destination).json()
         assert proxy.fired() > 0
     assert result["items_written"] + result["items_skipped"] == 500

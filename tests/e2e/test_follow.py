@@ -110,6 +110,15 @@ class Lab:
         assert isinstance(state, dict)
         return state
 
+    def report(self) -> str:
+        """The page of the import."""
+        (name,) = [
+            entry.name for entry in self.storage.list("import/") if entry.name.endswith("/report.html")
+        ]
+        stored = self.storage.read(name)
+        assert stored is not None
+        return stored.data.decode()
+
     def time_to_live(self) -> str:
         found = self.to.describe_time_to_live(TableName=self.table)["TimeToLiveDescription"]
         return str(found["TimeToLiveStatus"])
@@ -165,6 +174,13 @@ def test_an_import_that_begins_before_the_base_is_there(make_lab: MakeLab) -> No
     assert (cut_over["captured"], cut_over["applied"], cut_over["proof"]) == (200, 200, log.DISABLED)
     lab.assert_holds(lab.expected())
     _assert_status(lab, status="complete", items_done=ITEMS, changes=200, changes_applied=200)
+    page = lab.report()
+    for text in (
+        f"Loaded: {ITEMS} items of the export and 200 changes.",
+        "200 captured, 200 applied, 0 rejected",
+        "2: changes",
+    ):
+        assert text in page
     again = lab.load("--follow").json()
     assert (again["items_written"], again["items_resumed"], again["changes_applied"]) == (0, ITEMS, 200)
 

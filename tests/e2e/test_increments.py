@@ -9,15 +9,18 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from ddb_shared.format.increment import NEW_AND_OLD_IMAGES, NEW_IMAGE
 from ddb_shared.times import time_text
 from e2e.conftest import Mover
+from e2e.test_consent import exists
+from e2e.test_dry_run import ELSEWHERE, found_by
 from e2e.test_resume import wait_until
 from support import commands
 from support.accounts import Accounts
-from support.aws_exports import TABLE_ID, Form, change_line, full_export, incremental_export
+from support.aws_exports import TABLE_ID, Form, change_line, full_export, incremental_export, ion_change_line
 from support.environment import DESTINATION
 from support.services import Endpoint
 from support.tables import Table, assert_same_items, by_key, create_table, read_all
@@ -41,16 +44,17 @@ class History:
 
     def __init__(self, s3: Any, bucket: str, seed: int) -> None:
         self.now = START
+        self.output_format = "DYNAMODB_JSON"
         self._s3 = s3
-        self._bucket = bucket
+        self.bucket = bucket
         self._exports = 0
         self.items = {number: item(number, 0) for number in range(0, KEYS, 2)}
         self._chance = random.Random(seed)
         self._version = 0
 
     def full(self) -> str:
-        form = Form(export_id=self._new_id(), time=time_text(self.now), bucket=self._bucket)
-        return full_export(list(self.items.values()), "native/", form=form).put(self._s3, self._bucket)
+        form = Form(self.output_format, self._new_id(), time=time_text(self.now), bucket=self.bucket)
+        return full_export(list(self.items.values()), "native/", form=form).put(self._s3, self.bucket)
 
     def window(self, view: str = NEW_AND_OLD_IMAGES, changes: int = 60) -> str:
         """Puts, updates and deletes for a quarter of an hour; returns the increment of that time."""
@@ -62,8 +66,9 @@ class History:
             else:
                 self._version += 1
                 self.items[number] = item(number, self._version)
+        line_of = ion_change_line if self.output_format == "ION" else change_line
         lines = [
-            change_line(
+            line_of(
                 {name: (before.get(number) or self.items[number])[name] for name in ("pk", "sk")},
                 self.items.get(number),
                 before.get(number) if view == NEW_AND_OLD_IMAGES else None,
@@ -77,8 +82,8 @@ class History:
     def increment(self, lines: list[bytes], start: dt.datetime, view: str, table_id: str = TABLE_ID) -> str:
         """Stores the increment of a window."""
         window = (time_text(start), time_text(start + WINDOW), view)
-        form = Form(export_id=self._new_id(), window=window, bucket=self._bucket, table_id=table_id)
-        return incremental_export(lines, "native/", form=form).put(self._s3, self._bucket)
+        form = Form(self.output_format, self._new_id(), window=window, bucket=self.bucket, table_id=table_id)
+        return incremental_export(lines, "native/", form=form).put(self._s3, self.bucket)
 
     def _new_id(self) -> str:
         self._exports += 1
@@ -110,23 +115,19 @@ class Lab:
         listing = self.s3.get_object(Bucket=self.mover.bucket, Key=f"{prefix}manifest-files.json")
         return [json.loads(line)["dataFileS3Key"] for line in listing["Body"].read().splitlines()]
 
+    def state_keys(self) -> list[str]:
+        """The keys of what belongs to imports into tables."""
+        listed = self.s3.list_objects_v2(Bucket=self.mover.bucket, Prefix="native/import/")
+        return [entry["Key"] for entry in listed.get("Contents", ())]
+
     def exports_applied(self) -> list[str]:
         """The exports in the record, if there is one yet."""
-        listed = self.s3.list_objects_v2(Bucket=self.mover.bucket, Prefix="native/import/").get(
-            "Contents", ()
-        )
-        found = any(entry["Key"].endswith("applied.json") for entry in listed)
+        found = any(key.endswith("applied.json") for key in self.state_keys())
         return [entry["export"] for entry in self.applied()["exports"]] if found else []
 
     def applied(self) -> dict[str, Any]:
         """The record beside the exports."""
-        (key,) = (
-            entry["Key"]
-            for entry in self.s3.list_objects_v2(Bucket=self.mover.bucket, Prefix="native/import/")[
-                "Contents"
-            ]
-            if entry["Key"].endswith("applied.json")
-        )
+        (key,) = (key for key in self.state_keys() if key.endswith("applied.json"))
         record = json.loads(self.s3.get_object(Bucket=self.mover.bucket, Key=key)["Body"].read())
         assert isinstance(record, dict)
         return record
@@ -154,6 +155,23 @@ def test_a_full_export_and_a_day_of_increments(lab: Lab) -> None:
     lab.assert_holds(history.expected())
 
 
+def test_increments_in_ion(lab: Lab) -> None:
+    """After a full export in Ion, and among those in JSON: puts and deletes of both views; a line of another form is a reject."""
+    history = lab.history(seed=5)
+    history.output_format = "ION"
+    urls = [history.full(), history.window(), history.window(NEW_IMAGE)]
+    history.output_format = "DYNAMODB_JSON"
+    urls.append(history.window())
+    lab.load(*urls)
+    lab.assert_holds(history.expected())
+    history.output_format = "ION"
+    broken = [b"$ion_1_0 {Record:{Keys:{pk:$dynamodb_SS::[],sk:1.}}}\n", b"$ion_1_0 {Change:{}}\n"]
+    start, history.now = history.now, history.now + WINDOW
+    result = lab.load(history.increment(broken, start, NEW_AND_OLD_IMAGES), check=False)
+    assert (3, 2) == (result.exit_code, result.json()["items_rejected"])
+    lab.assert_holds(history.expected())
+
+
 def test_later_increments_continue_the_record(lab: Lab) -> None:
     """Without --on-existing; what the table has had is not applied again, and what is missing is named."""
     history = lab.history(seed=3)
@@ -172,6 +190,48 @@ def test_later_increments_continue_the_record(lab: Lab) -> None:
     record = lab.applied()
     assert (record["through"], len(record["exports"])) == ("2026-01-01T00:45:00.000Z", 4)
     lab.assert_holds(history.expected())
+
+
+def test_what_cannot_be_loaded_is_refused_before_a_table_is_created(
+    lab: Lab, unique_name: Callable[[], str]
+) -> None:
+    """A window that is missing; and the record of an earlier table of that name, which another full export does not continue."""
+    history, create = lab.history(seed=5), ("--create-table", "--key", "pk:S,sk:N")
+    full, _, later = history.full(), history.window(), history.window()
+    other = history.full()
+    for exports, told in (((full, later), "is missing"), ((other,), "which does not exist any more")):
+        name = unique_name()
+        if exports == (other,):
+            lab.mover.load(full, name, *create)
+            lab.client.delete_table(TableName=name)
+        for words in ((), ("--dry-run",)):
+            refused = lab.mover.load(*exports, name, *create, *words, check=False)
+            assert (refused.exit_code, told in refused.stdout + refused.stderr) == (1, True), str(refused)
+        assert not exists(lab.client, name)
+    result = lab.mover.load(other, name, *create, "--restart").json()
+    assert (result["status"], exists(lab.client, name)) == ("complete", True)
+
+
+def test_a_dry_run_checks_the_record_and_every_bucket(lab: Lab, unique_name: Callable[[], str]) -> None:
+    """Also who imports at the moment; where a window is missing, what depends on it is not called ok."""
+    history, other = lab.history(seed=6), unique_name()
+    lab.s3.create_bucket(Bucket=other, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    full, first = history.full(), history.window()
+    history.bucket = other
+    second, third = history.window(), history.window()
+    lab.load(full, first)
+    plan = found_by(lab.mover, full, first, second, lab.table, "--bucket-owner", DESTINATION)
+    assert {f"bucket owner of {other}", f"region of {other}", "record of exports"} <= plan.keys()
+    assert plan["order of exports"] == (True, "1 to load, 2 loaded before")
+    assert plan["saved state"] == (True, "no earlier import")
+    gap = found_by(lab.mover, third, lab.table, "--bucket-owner", DESTINATION)
+    assert [name for name, (ok, _) in gap.items() if ok is False] == ["order of exports"]
+    assert gap["saved state"] == (None, "not checked, since another check has failed")
+    (key,) = [key for key in lab.state_keys() if key.endswith("applied.json")]
+    lease = key.replace("applied.json", "lease.json")
+    lab.s3.put_object(Bucket=lab.mover.bucket, Key=lease, Body=msgspec.json.encode(ELSEWHERE))
+    ok, told = found_by(lab.mover, full, first, second, lab.table)["other imports"]
+    assert (ok, "Exports are already being imported into this table by bob on far" in told) == (False, True)
 
 
 def test_killed_increments_are_resumed(lab: Lab) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from e2e.conftest import Mover
+from e2e.test_resume import wait_until
 from support import commands
 from support.accounts import Accounts
 from support.environment import DESTINATION, SOURCE
@@ -49,35 +50,32 @@ class Move:
             if self.location
             else (self.source, f"s3://{self.mover.bucket}/moves", "--follow")
         )
-        process = self._start("ddb-export", SOURCE, *words)
-        assert process.stdout is not None
-        location = process.stdout.readline().strip()
-        assert location.startswith("s3://"), finished(process)
-        assert self.location in {"", location}
-        self.location = location
+        process = self._lives.enter_context(self.mover.running("ddb-export", SOURCE, *words))
+        self.location = location_of(process, self.location)
         return process
 
     def load(self) -> subprocess.Popen[str]:
         """The destination side."""
         words = (self.location, self.destination, "--follow", "--verify", "--json")
-        return self._start("ddb-import", DESTINATION, *words)
+        return self._lives.enter_context(self.mover.running("ddb-import", DESTINATION, *words))
 
-    def verify(self) -> commands.Result:
-        """Base and changes against the destination, once both sides have ended."""
-        words = (self.location, self.destination, "--json")
+    def verify(self, *given: object) -> commands.Result:
+        """Base and changes against the destination."""
+        words = (self.location, self.destination, "--json", *given)
         services = {"endpoint": self.mover.engine, "s3_endpoint": self.mover.aws}
         return commands.run("ddb-verify", *words, account=DESTINATION, check=False, **services)  # type: ignore[arg-type]
 
-    def _start(self, command: str, account: str, *words: object) -> subprocess.Popen[str]:
-        process = commands.start(
-            command, *words, account=account, endpoint=self.mover.engine, s3_endpoint=self.mover.aws
-        )
-        self._lives.enter_context(process)
-        self._lives.callback(process.kill)
-        return process
-
     def assert_equal(self) -> None:
         assert_same_items(read_all(self.from_, self.source), read_all(self.to, self.destination))
+
+
+def location_of(process: subprocess.Popen[str], before: str) -> str:
+    """What an export that follows prints once it has begun: of a resumed one, what the earlier run has printed."""
+    assert process.stdout is not None
+    location = process.stdout.readline().strip()
+    assert location.startswith("s3://"), finished(process)
+    assert before in {"", location}
+    return location
 
 
 def finished(process: subprocess.Popen[str]) -> commands.Result:
@@ -118,6 +116,8 @@ def test_a_move_under_load_may_be_killed_at_any_moment(
             killed(load, rng)
             export, load = move.export(), move.load()
         writers.wait_for(100)
+        wait_until(lambda: move.verify("--so-far").exit_code == 0)
+        writers.wait_for(100)
         writers.stop()
         began = time.monotonic()
         closed = move.mover.export("--finish", move.location).json()
@@ -134,10 +134,11 @@ def test_a_move_under_load_may_be_killed_at_any_moment(
             "identical",
             closed["changes"],
         )
+        assert result["verification"]["earlier"], "only what changed since was compared"
         move.to.put_item(
             TableName=move.destination,
             Item={"pk": {"S": "key-0"}, "sk": {"N": "0"}, "altered": {"BOOL": True}},
         )
-        altered = move.verify()
+        altered = move.verify("--full")
         assert (altered.exit_code, altered.json()["different"] + altered.json()["extra"]) == (4, 1), altered
         assert seconds < 120, f"{seconds:.0f} s from --finish to the end"

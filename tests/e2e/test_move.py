@@ -1,6 +1,7 @@
 """Several tables move by one command on each side: imported, looked at and verified by the location of the move."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ def verify(lab: Lab, *words: object, check: bool = True) -> commands.Result:
     return commands.run("ddb-verify", *words, "--json", account=DESTINATION, endpoint=lab.aws, check=check)
 
 
-def test_a_move_from_end_to_end(lab: Lab) -> None:
+def test_a_move_from_end_to_end(lab: Lab, tmp_path: Path) -> None:
     """One command each: created under new names, loaded, looked at, verified; the same command again loads nothing."""
     move = lab.export(lab.pattern).json()["move"]
     rename = ("--rename", f"{lab.pattern}=new-{lab.pattern}")
@@ -44,11 +45,16 @@ def test_a_move_from_end_to_end(lab: Lab) -> None:
         status["status"],
         [one["import"]["items_done"] for one in status["tables"]],
     )
-    proof = verify(lab, move, *rename).json()
+    page = tmp_path / "report.html"
+    proof = verify(lab, move, *rename, "--tables-at-once", 2, "--report", page).json()
     assert ("identical", ["identical"] * 3) == (
         proof["verdict"],
         [one["verdict"] for one in proof["tables"]],
     )
+    assert "Verification of 3 tables" in page.read_text()
+    assert [f"{move.removesuffix('.json')}/report.html"] == [
+        f"s3://{lab.bucket}/{key}" for key in lab.objects() if "/moves/" in key and key.endswith(".html")
+    ]
 
 
 def test_tables_are_never_compared_with_their_own_exports(lab: Lab) -> None:
@@ -189,3 +195,18 @@ def test_a_dry_run_plans_every_table(lab: Lab) -> None:
     found = lab.mover.load(move, "--create-table", "--dry-run").json()
     assert ("planned", lab.tables, 3) == (found["status"], found["tables"], len(found["plans"]))
     assert not set(lab.tables) & set(lab.destination.list_tables()["TableNames"])
+
+
+def test_a_dry_run_plans_the_tables_that_are_exported_and_names_the_others(lab: Lab) -> None:
+    """One export that is not complete keeps the others from no plan."""
+    move = lab.export(lab.pattern).json()["move"]
+    (first, *_) = (one["export"] for one in lab.record(move)["exports"])
+    key = first.removeprefix(f"s3://{lab.bucket}/") + "manifest.json"
+    lab.s3.delete_object(Bucket=lab.bucket, Key=key)
+    result = lab.mover.load(move, "--create-table", "--dry-run", check=False)
+    found = result.json()
+    assert (1, "refused") == (result.exit_code, found["status"])
+    assert ["refused", "planned", "planned"] == [one["status"] for one in found["plans"]]
+    (check,) = found["plans"][0]["checks"]
+    assert f"The export of {lab.tables[0]} is not complete" in check["found"]
+    assert f"ddb-export --resume {move}" in check["found"]

@@ -8,7 +8,7 @@ import pytest
 from e2e.several_tables import ITEMS, KEYS, Lab, items_of
 from support import commands
 from support.accounts import Accounts
-from support.environment import DESTINATION
+from support.environment import DESTINATION, SOURCE
 from support.services import Endpoint
 from support.tables import COMPOSITE_KEY, SIMPLE_KEY, create_table, fill
 
@@ -176,10 +176,17 @@ def test_a_dry_run_plans_every_table(lab: Lab) -> None:
     """And writes nothing but the probe."""
     found = lab.export(lab.pattern, "--dry-run").json()
     assert ("planned", lab.tables, 3) == (found["status"], found["tables"], len(found["plans"]))
+    shown = commands.run(
+        "ddb-export", lab.pattern, lab.place, "--dry-run", account=SOURCE, endpoint=lab.mover.aws
+    ).stdout
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "Routes, for each table by itself:" in lines
+    assert any(line.startswith("scan + batch-write 3 of 3 about") for line in lines), shown
+    assert any("pitr + bulk, estimate: each job of DynamoDB" in line for line in lines), shown
     assert not [key for key in lab.objects() if not key.endswith("/probe.json")]
 
 
-@pytest.mark.parametrize("words", [("--ddl", "athena"), ("--finish",), ("--control",)], ids=str)
+@pytest.mark.parametrize("words", [("--ddl", "athena"), ("--control",)], ids=str)
 def test_a_move_is_not_taken_for_an_export(aws: Endpoint, words: tuple[str, ...]) -> None:
     """Exit code 2, and the message says where its exports are named."""
     more = ("--pause",) if words == ("--control",) else ()

@@ -71,6 +71,7 @@ def source(aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]) ->
     return name
 
 
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 # What is told of any export that has an option from the environment.
 NOTICES = ("Options from the environment: DDB_EXPORT_SEGMENTS.", "Exported 20 items", "Report: s3://")
 
@@ -82,7 +83,7 @@ NOTICES = ("Options from the environment: DDB_EXPORT_SEGMENTS.", "Exported 20 it
 def test_quiet_and_verbose(
     option: str, has_notices: bool, has_log: bool, aws_mover: Mover, aws: Endpoint, source: str
 ) -> None:
-    """Neither hides a warning or changes the result; -v logs what is checked."""
+    """Neither hides a warning or changes the result; -v logs what is checked, and each sentence has its time."""
     result = commands.run(
         "ddb-export", source, f"s3://{aws_mover.bucket}", option,
         account=SOURCE, endpoint=aws, env={"DDB_EXPORT_SEGMENTS": "4"},
@@ -91,5 +92,7 @@ def test_quiet_and_verbose(
     assert [has_notices] * len(NOTICES) == [notice in result.stderr for notice in NOTICES]
     assert ("export 100%: 20 of 20 items" in result.stderr) is has_notices
     assert (" INFO check " in result.stderr) is has_log
+    for told in ("Warning: the bucket owner check is off", *NOTICES):
+        assert bool(re.search(f"^{STAMP} {re.escape(told)}", result.stderr, re.MULTILINE)) is has_log
     location = rf"s3://{aws_mover.bucket}/AWSDynamoDB/[0-9a-f-]+/"
     assert re.fullmatch(rf"{location}\n", result.stdout)

@@ -581,7 +581,7 @@ def _remove_policy(world: World, option: str) -> None:
     if option == "--finish":
         policy = json.loads(client.get_resource_policy(ResourceArn=arn)["Policy"])
         policy["Statement"] = [
-            one for one in policy["Statement"] if one.get("Sid") == "DdbTransferBlockWrites"
+            one for one in policy["Statement"] if one.get("Sid", "").startswith("DdbTransferBlockWrites")
         ]
         client.put_resource_policy(ResourceArn=arn, Policy=json.dumps(policy))
     else:

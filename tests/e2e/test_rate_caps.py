@@ -106,6 +106,29 @@ def test_an_import_keeps_to_its_cap(
     assert_held(writes, cap, processes * MAX_REQUESTS * BATCH * 2)
 
 
+@pytest.mark.slow
+def test_tables_at_the_same_time_share_one_cap(
+    fake: FakeServer, aws: Endpoint, bucket: str, accounts: Accounts
+) -> None:
+    """Two are loaded side by side, and the cap holds for what both consume."""
+    source, destination = (accounts.dynamodb(fake.url, account) for account in (SOURCE, DESTINATION))
+    tables = ("orders-1", "orders-2")
+    for table in tables:
+        create_table(source, table)
+        create_table(destination, table, AttributeDefinitions=TYPES, GlobalSecondaryIndexes=INDEXES)
+        fake.load(SOURCE, table, items(8_500, 100))
+    mover = Mover(fake.url, aws, bucket)
+    at_once = ("--tables-at-once", 2, "--processes", 2)
+    exported = mover.export(*tables, f"s3://{bucket}/data", *at_once, "--max-rcu", 4 * SHARE).json()
+    assert ("complete", [8_500] * 2) == (exported["status"], [one["items"] for one in exported["exports"]])
+    result = mover.load(exported["move"], *at_once, "--max-wcu", 2 * SHARE).json()
+    assert "complete" == result["status"]
+    first, second = (fake.consumption(DESTINATION, table).writes for table in tables)
+    assert max(first[0][0], second[0][0]) < min(first[-1][0], second[-1][0]), "not at the same time"
+    assert 34_000 == sum(units for _, units in first + second)
+    assert_held(sorted(first + second), 2 * SHARE, 2 * MAX_REQUESTS * BATCH * 2)
+
+
 def test_a_part_of_the_provisioned_capacity(
     fake: FakeServer, aws: Endpoint, bucket: str, accounts: Accounts
 ) -> None:

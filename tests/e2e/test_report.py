@@ -38,7 +38,14 @@ def test_a_move_leaves_its_reports(
     loaded = aws_mover.load(export, copy)
     state = f"{export}import/{DESTINATION}.eu-west-1.{copy}/"
     page = read(f"{state}report.html")
-    for text in (f"table/{copy}", f"table/{source}", "Loaded: 300 items of the export.", "Not verified yet"):
+    for text in (
+        f"table/{copy}",
+        f"table/{source}",
+        "Loaded: 300 items of the export.",
+        "Not verified yet",
+        "S3 requests (GET)",
+        f"ddb-verify {export} {copy} --endpoint-url {aws.url}",
+    ):
         assert text in page
     again = aws_mover.load(export, copy)
     assert "Report:" not in again.stderr, "nothing was loaded, so the report stands"
@@ -55,6 +62,8 @@ def test_a_move_leaves_its_reports(
     assert place.startswith(f"{state}verify/")
     assert place.endswith("-report.html")
     page = read(place)
-    assert "Verdict: different." in page
+    for text in ("Verdict: different.", "<h2>Passes</h2>", "find the differences"):
+        assert text in page
+    assert "S3 requests (GET)" in page
     assert html.escape(EVIL) in page
     assert EVIL not in page

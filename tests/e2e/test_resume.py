@@ -7,10 +7,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ddb_shared.runtime.runner import WORKER_DEATHS
 from e2e.conftest import Mover
 from support import commands
 from support.accounts import Accounts
@@ -197,6 +200,43 @@ def test_a_second_sigint_ends_at_once_still_resumable(lab: Lab) -> None:
     assert not [word for word in ("resource_tracker", "Traceback", "Warning: ") if word in errors]
     lab.mover.load(export, lab.destination)
     lab.assert_moved()
+
+
+@pytest.mark.parametrize("command", ["ddb-import", "ddb-export"])
+def test_a_run_whose_workers_die_again_and_again_ends(lab: Lab, command: str) -> None:
+    """After five deaths, with the command that resumes it, and nothing of it is left running."""
+    if command == "ddb-import":
+        words: list[object] = [lab.mover.exported(lab.source), lab.destination]
+        account = DESTINATION
+    else:
+        words, account = [lab.source, f"s3://{lab.bucket}"], SOURCE
+    deaths = set[int]()
+    with lab.start(command, account, *words, "--processes", 2) as process:
+        deadline = time.monotonic() + 120
+        while process.poll() is None:
+            assert time.monotonic() < deadline, "it did not end"
+            for worker in set(members(process.pid, "spawn_main")) - deaths:
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+                    deaths.add(worker)
+            time.sleep(0.01)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert f"killed {WORKER_DEATHS} times" in json.loads(output)["error"]
+    assert len(deaths) >= WORKER_DEATHS
+    assert printed_command(errors)[0] == command
+    wait_until(lambda: not members(process.pid), 15)
+
+
+def members(session: int, word: str = "") -> list[int]:
+    """The processes of a session that live and whose command line has this word."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state, _, _, theirs = (path / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(theirs) == session and state != "Z" and word in (path / "cmdline").read_text():
+                found.append(int(path.name))
+    return found
 
 
 def _killed(process: subprocess.Popen[str], chance: random.Random, reached: Callable[[], bool]) -> bool:

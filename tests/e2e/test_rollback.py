@@ -13,6 +13,7 @@ from ddb_shared.format import changes as log
 from ddb_shared.format.changes import StreamRecord
 from ddb_shared.storage.s3 import S3Storage
 from e2e.conftest import Mover
+from e2e.test_resume import wait_until
 from support import commands
 from support.accounts import Accounts
 from support.environment import DESTINATION, SOURCE
@@ -45,27 +46,32 @@ class Move:
     def copy_live(self, stack: contextlib.ExitStack) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
         """The same with the changes that are made meanwhile: both sides, which run until the capture is closed."""
         place = f"s3://{self.mover.bucket}/moves"
-        export = stack.enter_context(self._start("ddb-export", SOURCE, self.old, place, "--follow"))
+        export = stack.enter_context(self.mover.start("ddb-export", SOURCE, self.old, place, "--follow"))
         assert export.stdout is not None
         self.export = export.stdout.readline().strip()
         words = (self.export, self.new, "--follow", "--verify", "--json")
-        return export, stack.enter_context(self._start("ddb-import", DESTINATION, *words))
+        return export, stack.enter_context(self.mover.start("ddb-import", DESTINATION, *words))
 
     def capture(self) -> tuple[subprocess.Popen[str], str]:
         """The capture of the new table's changes, and its location."""
         place = f"s3://{self.mover.bucket}/moves"
-        process = self._start("ddb-export", DESTINATION, self.new, place, "--follow", "--changes-only")
+        process = self.mover.start("ddb-export", DESTINATION, self.new, place, "--follow", "--changes-only")
         assert process.stdout is not None
         return process, process.stdout.readline().strip()
 
-    def verify(self, *, check: bool = True) -> commands.Result:
-        return self._run("ddb-verify", self.export, self.new, "--json", account=DESTINATION, check=check)
+    def verify(self, *words: object, check: bool = True) -> commands.Result:
+        words = (self.export, self.new, "--json", *words)
+        return self._run("ddb-verify", *words, account=DESTINATION, check=check)
+
+    def verify_so_far(self) -> None:
+        """Once the base is loaded, while changes are applied."""
+        wait_until(lambda: self.verify("--so-far", check=False).exit_code == 0)
 
     def back(self, reverse: str, *words: object, check: bool = True) -> commands.Result:
         return self._run("ddb-import", reverse, self.old, "--json", *words, account=SOURCE, check=check)
 
     def start_back(self, reverse: str) -> subprocess.Popen[str]:
-        return self._start("ddb-import", SOURCE, reverse, self.old, "--follow", "--json")
+        return self.mover.start("ddb-import", SOURCE, reverse, self.old, "--follow", "--json")
 
     def finish(self, reverse: str) -> None:
         self._run("ddb-export", "--finish", reverse, account=DESTINATION)
@@ -79,10 +85,6 @@ class Move:
     def _run(self, command: str, *words: object, account: str, check: bool = True) -> commands.Result:
         engine, aws = self.mover.engine, self.mover.aws
         return commands.run(command, *words, account=account, endpoint=engine, s3_endpoint=aws, check=check)
-
-    def _start(self, command: str, account: str, *words: object) -> subprocess.Popen[str]:
-        engine, aws = self.mover.engine, self.mover.aws
-        return commands.start(command, *words, account=account, endpoint=engine, s3_endpoint=aws)
 
 
 @pytest.fixture
@@ -98,24 +100,28 @@ def ended(process: subprocess.Popen[str]) -> str:
 
 
 def test_a_move_with_changes_is_rolled_back(move: Move) -> None:
-    """The verification at the end of the import, with base and changes, is the proof; what is altered afterwards is found."""
+    """The verification at the end, of what changed since an earlier one, is the proof; what is altered afterwards is found."""
     with contextlib.ExitStack() as stack:
         export, load = move.copy_live(stack)
         capture, reverse = move.capture()
         stack.enter_context(capture)
         fill(move.from_, move.old, [item(number, 1) for number in range(50, 70)])
-        move.from_.delete_item(TableName=move.old, Key={"pk": {"S": "k5"}})
         early = move.verify(check=False)
         assert early.exit_code == 1, early
+        move.verify_so_far()
+        move.from_.delete_item(TableName=move.old, Key={"pk": {"S": "k5"}})
         move.mover.export("--finish", move.export)
         loaded = json.loads(ended(load))
         ended(export)
         assert loaded["changes_applied"] == 21
-        assert (loaded["verification"]["verdict"], loaded["verification"]["changes"]) == ("identical", 21)
+        verification = loaded["verification"]
+        assert (verification["verdict"], verification["changes"]) == ("identical", 21)
+        assert 1 <= verification["items_compared"] <= 21
+        assert len(verification["earlier"]) == 1
 
         fill(move.to, move.new, [item(number, 2) for number in range(60, 80)])
         move.to.delete_item(TableName=move.new, Key={"pk": {"S": "k3"}})
-        different = move.verify(check=False)
+        different = move.verify("--full", check=False)
         found = [different.json()[kind] for kind in ("missing", "different", "extra")]
         assert (different.exit_code, found) == (4, [1, 10, 10]), different
         back = stack.enter_context(move.start_back(reverse))

@@ -16,6 +16,7 @@ from ddb_export.encoding import Encoding
 from ddb_export.shard_writer import ShardWriter
 from ddb_import.verify import run
 from ddb_import.verify.options import Repair, VerifyOptions
+from ddb_import.verify.passes import Passes
 from ddb_import.verify.repair import _Repairer
 from ddb_import.verify.result import Verdict
 from ddb_shared.aws.clients import Aws, AwsOptions
@@ -36,7 +37,7 @@ from support.varied import varied_items
 
 EXPORT_ID = "01715685260608-c488b4e1"
 DIGITS_38 = "1234567890123456789012345678901234567{}"
-MANY = 100_000
+MANY = [20_000, pytest.param(100_000, marks=pytest.mark.soak)]
 
 
 def item(number: int) -> dict[str, Any]:
@@ -176,22 +177,23 @@ def plant(client: Any, table: str, count: int) -> dict[tuple[str, str], list[str
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("count", MANY)
 def test_every_planted_difference_is_found_and_none_invented(
-    mover: Mover, accounts: Accounts, loaded: Callable[[int], tuple[str, str]]
+    count: int, mover: Mover, accounts: Accounts, loaded: Callable[[int], tuple[str, str]]
 ) -> None:
-    """100,000 items: identical after the load; then 36 plants of every kind, named with their attributes; then fixed."""
-    export, table = loaded(MANY)
+    """Identical after the load; then 36 plants of every kind, named with their attributes; then fixed."""
+    export, table = loaded(count)
     client, s3 = accounts.dynamodb(mover.engine, DESTINATION), accounts.s3(mover.aws, DESTINATION)
     equal = verify(mover, export, table, "--processes", 3)
     document = equal.json()
     assert (equal.exit_code, document["verdict"], document["report"]) == (0, "identical", None)
-    assert document["items_export"] == document["items_table"] == MANY
+    assert document["items_export"] == document["items_table"] == count
     assert document["digest_export"] == document["digest_table"]
     account, region = place(mover, DESTINATION)
     assert (document["account"], document["region"], document["export"]) == (account, region, export)
     assert document["table"].endswith(f"{account}:table/{table}")
 
-    expected = plant(client, table, MANY)
+    expected = plant(client, table, count)
     unequal = verify(mover, export, table, "--processes", 2)
     document = unequal.json()
     assert (unequal.exit_code, document["verdict"]) == (4, "different")
@@ -215,10 +217,10 @@ def test_every_planted_difference_is_found_and_none_invented(
         3,
         30,
     )
-    assert (before["items_table"], fixed["items_table"]) == (MANY, MANY + 3)
+    assert (before["items_table"], fixed["items_table"]) == (count, count + 3)
     cleaned = verify(mover, export, table, "--repair", "--yes", "--delete-extra").json()
     assert (cleaned["verdict"], cleaned["extra"], cleaned["before"]["extra"]) == ("identical", 0, 3)
-    assert (cleaned["repaired"], cleaned["deleted"], cleaned["items_table"]) == (0, 3, MANY)
+    assert (cleaned["repaired"], cleaned["deleted"], cleaned["items_table"]) == (0, 3, count)
     assert verify(mover, export, table).json()["verdict"] == "identical"
 
 
@@ -258,17 +260,61 @@ def change(client: Any, table: str, count: int, step: int) -> set[tuple[str, str
 InProcess = Callable[..., tuple[VerifyOptions, Aws]]
 
 
-def test_scattered_differences_take_three_passes(
-    mover: Mover, accounts: Accounts, loaded: Callable[[int], tuple[str, str]], in_process: InProcess
+# What is kept of the items to compare again: all; none, since they are too many; all but those for which there is no room.
+@pytest.mark.parametrize(
+    ("max_bytes", "room_bytes", "passes"),
+    [(1 << 28, 1 << 28, 2), (100_000, 1 << 28, 3), (1 << 28, 50_000, 3)],
+)
+def test_scattered_differences_take_one_further_pass(
+    max_bytes: int,
+    room_bytes: int,
+    passes: int,
+    mover: Mover,
+    accounts: Accounts,
+    loaded: Callable[[int], tuple[str, str]],
+    in_process: InProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One item in five differs, in buckets all over: one pass for the digests, one to refine them, one to name the keys."""
+    """One item in five differs, in buckets all over: one pass for the digests, one for the items; a third one if they do not fit."""
     export, table = loaded(3_000)
     expected = change(accounts.dynamodb(mover.engine, DESTINATION), table, 3_000, 5)
-    result = run.run_verify(*in_process(export, table), Stop())
-    assert (result.verdict, result.passes, result.unnamed) == (Verdict.DIFFERENT, 3, 0)
+    monkeypatch.setattr("ddb_import.verify.passes.MAX_BYTES", max_bytes)
+    with monkeypatch.context() as of_second_pass:
+        of_second_pass.setattr("ddb_import.verify.named.MAX_BYTES", room_bytes)
+        monkeypatch.setattr(Passes, "name", _with_room(of_second_pass, Passes.name))
+        result = run.run_verify(*in_process(export, table), Stop())
+    assert (result.verdict, result.passes, result.unnamed) == (Verdict.DIFFERENT, passes, 0)
     assert (result.missing, result.extra, result.different) == (200, 200, 200)
     assert result.report
     assert expected == set(named(accounts.s3(mover.aws, DESTINATION), result.report))
+    announced = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Pass ")]
+    assert len(announced) == passes
+    assert ("and their keys" in announced[1]) == (max_bytes == 1 << 28)
+
+
+def _with_room(patched: pytest.MonkeyPatch, name: Callable[..., Any]) -> Callable[..., Any]:
+    """The third pass with as much memory as it has."""
+
+    def named_with_room(*arguments: Any) -> Any:
+        patched.undo()
+        return name(*arguments)
+
+    return named_with_room
+
+
+def test_an_export_may_hold_a_key_twice(
+    mover: Mover, accounts: Accounts, unique_name: Callable[[], str], in_process: InProcess
+) -> None:
+    """Whichever of the items the table holds, it is equal; that is seen by looking at all that the export has of the key."""
+    twice = [item(1) | {"text": {"S": "other"}}, item(1), item(4) | {"text": {"S": "other"}}, item(4)]
+    items = [item(number) for number in range(2, 30) if number != 4]
+    export = export_of(accounts.s3(mover.aws, DESTINATION), mover.bucket, [*twice, *items])
+    table, client = unique_name(), accounts.dynamodb(mover.engine, DESTINATION)
+    create_table(client, table)
+    fill(client, table, [item(1), item(4) | {"text": {"S": "neither"}}, *items])
+    result = run.run_verify(*in_process(export, table), Stop())
+    assert (result.verdict, result.missing, result.different, result.settled) == (Verdict.DIFFERENT, 0, 1, 1)
 
 
 def test_naming_stops_at_the_limit_and_says_so(
@@ -279,14 +325,14 @@ def test_naming_stops_at_the_limit_and_says_so(
     expected = change(accounts.dynamodb(mover.engine, DESTINATION), table, 3_000, 5)
     result = verify(mover, export, table, "--max-differences", 200)
     document = result.json()
-    assert (result.exit_code, document["verdict"], document["passes"]) == (4, "different", 3)
+    assert (result.exit_code, document["verdict"], document["passes"]) == (4, "different", 2)
     assert (document["missing"], document["extra"], document["different"]) == (200, 200, 200)
     assert (document["unnamed"], document["estimated"]) == (400, False)
     found = named(accounts.s3(mover.aws, DESTINATION), document["report"])
     assert len(found) == 200
     assert set(found) < expected
     passes = [line for line in result.stderr.splitlines() if line.startswith("Pass ")]
-    assert ["Pass 1", "Pass 2", "Pass 3"] == [line[:6] for line in passes]
+    assert ["Pass 1", "Pass 2"] == [line[:6] for line in passes]
     assert all("read units" in line for line in passes)
     assert "at most 200 differences are named" in result.stderr.lower()
 
@@ -309,7 +355,7 @@ def test_a_wrong_table_is_recognised_without_a_pass(
     assert ("the table is empty" in document["reason"]) == (what == "empty")
     assert len(named(accounts.s3(mover.aws, DESTINATION), document["report"])) == 100
     whole = verify(mover, export, table, "--max-differences", 5_000).json()
-    assert (whole["passes"], whole["missing"], whole["extra"]) == (3, 2_000, 0 if what == "empty" else 100)
+    assert (whole["passes"], whole["missing"], whole["extra"]) == (2, 2_000, 0 if what == "empty" else 100)
 
 
 def test_a_repair_overwrites_nothing_that_changed_since(
@@ -540,6 +586,9 @@ def test_two_tables(mover: Mover, accounts: Accounts, unique_name: Callable[[], 
         profiles.write(file)
     line = ["--tables", source, table, "--source-profile", "old", "--state", tmp_path / "state"]
     env = {"AWS_CONFIG_FILE": str(tmp_path / "config")}
+    same = verify(mover, "--tables", table, table, "--state", tmp_path / "state")
+    assert (same.exit_code, same.json()["verdict"]) == (1, "incomplete")
+    assert "are the same table" in same.stderr
     equal = verify(mover, *line, env=env)
     assert (equal.exit_code, equal.json()["verdict"], equal.json()["items_export"]) == (0, "identical", 500)
     assert f":{place(mover, SOURCE)[0]}:" in equal.json()["export"]

@@ -31,10 +31,6 @@ def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str
         (["T", "s3://bucket", "one", "more"], "Invalid S3 URL 'more'"),
         (["--resume", "s3://bucket/AWSDynamoDB/1/", "a b"], "'a b' is not a table name"),
         (["T", "s3://bucket", "--kms-key-id", "alias/mine"], "is not an ARN"),
-        (
-            ["T", "s3://bucket", "--method", "pitr", "--report", "r.html", "--metrics", "m.prom"],
-            "--report, --metrics: DynamoDB's own exports have neither a report nor metrics",
-        ),
     ],
 )
 def test_a_bad_command_line_exits_2_and_says_why(
@@ -53,13 +49,16 @@ MOVE = "s3://bucket/moves/01732000000000-00000000.json"
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("aaa", "bbb", "s3://bucket", "--follow"), "--follow does not apply to several tables"),
         (
             ("a*", "s3://bucket", "--follow", "--changes-only"),
-            "--follow, --changes-only do not apply to several",
+            "--changes-only does not apply to several",
         ),
         (("a*", "s3://bucket", "--method", "pitr"), "--method pitr does not apply to several tables"),
-        (("a*", "s3://bucket", "--report", "x.html"), "--report does not apply to several tables"),
+        (
+            ("a*", "s3://bucket", "--follow", "--metrics", "x.prom"),
+            "--metrics does not apply to several tables",
+        ),
+        (("aaa", "s3://bucket", "--tables-at-once", "2"), "--tables-at-once is about the tables of a move"),
         (("a*", "bbb"), "Invalid S3 URL 'bbb'"),
         (("s3://bucket", "bbb", "s3://other"), "'s3://bucket' is not a table name"),
         (("arn:aws:dynamodb:eu-west-1:111111111111:table/a*", "s3://bucket"), "is an ARN with a wildcard"),

@@ -121,6 +121,14 @@ def test_a_closed_capture_has_no_deadline() -> None:
     assert listed.capture.deadline is None
 
 
+def test_an_export_that_was_cancelled_before_it_began() -> None:
+    """So is a move of which no table had begun: there is nothing to resume."""
+    storage = MemoryFolder()
+    closed = Closed(closed_at="2026-01-01T12:00:00.000Z", last_number=0, changes=0, cancelled=True)
+    changes.write_new(storage, changes.CLOSED, closed)
+    assert _listed(storage).status == "cancelled"
+
+
 def test_a_cancelled_capture_is_not_called_closed() -> None:
     """Its changes are not complete, so a move that holds it is not either."""
     storage = following("2026-01-01T11:00:00.000Z")

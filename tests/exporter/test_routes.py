@@ -13,11 +13,13 @@ from ddb_shared.command.options import Common
 from ddb_shared.command.prices import NativePrices
 from ddb_shared.command.routes import (
     BULK,
+    COPY_BYTES_PER_SECOND,
     GLOBAL_TABLE,
     IMPORT_TABLE,
     SCAN,
     Route,
     TableFacts,
+    native_seconds,
     routes_of,
     routes_text,
 )
@@ -89,27 +91,37 @@ def test_the_method_is_chosen_by_what_it_takes(
 
 
 def by_name(**facts: Any) -> dict[str, Route]:
-    prices = NativePrices(source="x", export_gb=0.1, import_gb=0.15)
+    prices = NativePrices(source="x", export_gb=0.1, import_gb=0.15, restore_gb=0.2, pitr_gb_month=0.3)
     return {route.route: route for route in routes_of(TableFacts(size_bytes=10 * GB, **facts), prices)}
 
 
 def test_every_route_is_compared() -> None:
-    """What adds up is added up; what nobody knows is unknown, not zero."""
+    """What adds up is added up; what nobody knows is unknown, not zero; each figure has its basis."""
     routes = by_name(
         backups=True, scan_seconds=60.0, load_seconds=120.0, scan_usd=1.0, load_usd=2.0, read_units=5.0
     )
     assert list(routes) == [SCAN, IMPORT_TABLE, BULK, GLOBAL_TABLE]
     assert (routes[SCAN].seconds, routes[SCAN].cost_usd) == (180.0, 3.0)
-    assert (routes[IMPORT_TABLE].possible, routes[IMPORT_TABLE].seconds) == (True, None)
+    copied = 10 * GB / COPY_BYTES_PER_SECOND
+    assert routes[IMPORT_TABLE].seconds == routes[BULK].seconds == pytest.approx(2 * (600 + copied))
+    assert routes[GLOBAL_TABLE].seconds == pytest.approx(600 + copied)
     assert routes[IMPORT_TABLE].cost_usd == pytest.approx(2.5)
     assert routes[BULK].cost_usd is None
+    assert routes[GLOBAL_TABLE].cost_usd == pytest.approx(2)
+    assert all(route.basis for route in routes.values())
     assert by_name()[SCAN].seconds is None
+
+
+def test_the_copy_of_10_tb_takes_a_day() -> None:
+    """And the ten minutes of the smallest job; of an unknown size nothing is said."""
+    assert native_seconds(10 * 1024**4, 1) == pytest.approx(86_400 + 600)
+    assert native_seconds(-1, 2) is None
 
 
 @pytest.mark.parametrize(
     ("facts", "route", "possible", "why"),
     [
-        ({"backups": False}, IMPORT_TABLE, False, "--enable-pitr"),
+        ({"backups": False}, IMPORT_TABLE, False, "--enable-pitr switches it on for about 3.00 USD a month"),
         ({}, IMPORT_TABLE, None, "does not exist yet"),
         ({"backups": True, "local_indexes": ["by-date"]}, IMPORT_TABLE, False, "local indexes (by-date)"),
         ({"backups": True, "local_indexes": ["by-date"]}, BULK, True, "exists"),
@@ -132,4 +144,6 @@ def test_routes_are_shown_in_columns() -> None:
     lines = routes_text(list(by_name(backups=False).values()))
     assert lines[0].split("  ")[0] == "route"
     assert any(line.startswith(f"{IMPORT_TABLE}: ") for line in lines)
+    assert "duration (estimate)" in lines[0]
+    assert any(line.startswith(f"{IMPORT_TABLE}, estimate: each job") for line in lines)
     assert routes_text([]) == []

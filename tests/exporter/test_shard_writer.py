@@ -57,12 +57,19 @@ def test_a_shard_without_items_is_a_valid_file(storage: S3Storage) -> None:
     assert b"".join(decompress("x.gz", [data_of(storage, "data/0000-000000.json.gz")], 9)) == b""
 
 
-def test_a_block_that_does_not_commit_leaves_nothing(storage: S3Storage) -> None:
-    """Stopped, cancelled or failed: neither an object nor an unfinished upload."""
+@pytest.mark.parametrize("pages", [1, 30])
+def test_a_block_that_does_not_commit_leaves_nothing(
+    storage: S3Storage, aws: Endpoint, accounts: Accounts, pages: int
+) -> None:
+    """Stopped, cancelled or failed: neither an object nor an unfinished upload, of which a large shard has one."""
+    page = [msgspec.Raw(b'{"pk":{"S":"' + b"x" * 300_000 + b'"}}')]
 
     async def main() -> None:
-        async with open_shard(storage, 0, 0, Encoding(compression="gzip")) as writer:
-            await asyncio.to_thread(writer.write, ITEMS)
+        async with open_shard(storage, 0, 0, Encoding(compression="none")) as writer:
+            for _ in range(pages):
+                await asyncio.to_thread(writer.write, page)
+            uploads = accounts.s3(aws, SOURCE).list_multipart_uploads(Bucket=storage.bucket)
+            assert len(uploads.get("Uploads", [])) == (pages > 1)
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_import.batch_write import Outcome, Overwrite, SkipExisting, Writer
+from ddb_import.batch_write import Outcome, Overwrite, Reject, SkipExisting, Writer
 from ddb_shared.dynamodb.messages import BatchWriteResponse, PutResponse
 from ddb_shared.dynamodb.rate import RateLimiter
 from ddb_shared.errors import AccessError, RequestError, ServiceError
@@ -241,3 +241,11 @@ def test_existing_items_are_skipped_not_overwritten() -> None:
     assert (2, 1, [2]) == (outcome.written, outcome.skipped, [reject.index for reject in outcome.rejects])
     assert "old" in table.items["p1"]
     assert outcome.units == 2.0
+
+
+def test_the_parts_of_a_batch_add_up() -> None:
+    """Each line is counted once, as what became of it."""
+    first = Outcome(written=3, skipped=1, units=2.5, rejects=[Reject(0, b"a", "c", "m")])
+    first.add(Outcome(written=2, skipped=4, units=1.0, rejects=[Reject(7, b"b", "c", "m")]))
+    assert (5, 5, 3.5) == (first.written, first.skipped, first.units)
+    assert [0, 7] == [reject.index for reject in first.rejects]

@@ -39,20 +39,16 @@ def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str
         ([EXPORT, "Orders", "--rollback-of", "nonsense"], "neither an S3 URL nor a folder that exists"),
         ([EXPORT, "Orders", "--rollback-of", "ftp://x"], "'ftp://x' is neither an S3 URL nor a local path"),
         ([EXPORT, "Orders", "more"], "'Orders'"),
+        (
+            [EXPORT, "Orders", "--restart", "--from-rejects"],
+            "--restart discards the rejects that --from-rejects loads",
+        ),
         ([EXPORT, "not a table"], "'not a table' is not "),
         ([EXPORT, EXPORT, "Orders", "--status"], "--status and --control are about the import of one export"),
         ([EXPORT, "Orders", "--max-rejects", "-1"], "'-1' is neither a number of items nor a percentage"),
         ([EXPORT, "Orders", "--max-rejects", "101%"], "'101%' is neither a number of items nor a percentage"),
         ([EXPORT, "Orders", "--max-rejects", "0%"], "'0%' is neither a number of items nor a percentage"),
         ([EXPORT, "Orders", "--max-rejects", "1.5"], "'1.5' is neither a number of items nor a percentage"),
-        (
-            [EXPORT, "Orders", "--engine", "bulk", "--metrics", "m.prom"],
-            "--metrics does not go with --engine bulk",
-        ),
-        (
-            [EXPORT, "Orders", "--engine", "import-table", "--create-table", "--metrics", "m.prom"],
-            "--metrics does not go with --engine import-table",
-        ),
         ([EXPORT, "Orders", "--state", "ftp://x"], "'ftp://x' is neither an S3 URL nor a local path"),
         ([EXPORT, "Orders", "--state", "s3://b"], "Invalid S3 URL 's3://b'"),
         (

@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_import.ion_lines import is_blank, is_ion, item_lines, require_ion
+from ddb_import.ion_lines import is_blank, is_ion, json_lines, require_ion
 from ddb_import.verify.canonical import canonical
 from ddb_shared.errors import UsageError
-from support.aws_exports import ion_line, json_line
+from ddb_shared.format.increment import decode_lines
+from support.aws_exports import ion_change_line, ion_line, json_line
 from support.items import conformance_items, values
 
 ITEMS = st.dictionaries(st.text(min_size=1, max_size=8), values(), max_size=5)
 
 
 def converted(item: dict[str, Any]) -> bytes:
-    (line,) = item_lines([ion_line(item).rstrip(b"\n")])
+    (line,) = json_lines([ion_line(item).rstrip(b"\n")])
     return line
 
 
@@ -51,7 +52,7 @@ def test_the_documented_sample_is_read() -> None:
         b'$ion_1_0 {Item:{Authors:$dynamodb_SS::["Author1","Author2"],Dimensions:"8.5 x 11.0 x 1.5",ISBN:"333-3333333333",'
         b'Id:103.,InPublication:false,PageCount:6d2,Price:2d3,ProductCategory:"Book",Title:"Book 103 Title"}}'
     )
-    item = json.loads(item_lines([line])[0])["Item"]
+    item = json.loads(json_lines([line])[0])["Item"]
     assert item == {
         "Authors": {"SS": ["Author1", "Author2"]},
         "Dimensions": {"S": "8.5 x 11.0 x 1.5"},
@@ -79,14 +80,35 @@ def test_the_documented_sample_is_read() -> None:
 )
 def test_numbers_are_spelled_as_dynamodb_does(text: str, number: str) -> None:
     """Without exponents, trailing zeros and minus zero."""
-    (line,) = item_lines([b"{Item:{n:%s}}" % text.encode()])
+    (line,) = json_lines([b"{Item:{n:%s}}" % text.encode()])
     assert {"n": {"N": number}} == json.loads(line)["Item"]
 
 
 def test_a_number_of_a_billion_digits_is_not_written_out() -> None:
     """DynamoDB refuses it, whatever its spelling."""
-    (line,) = item_lines([b"{Item:{n:1d999999999}}"])
+    (line,) = json_lines([b"{Item:{n:1d999999999}}"])
     assert len(line) < 100
+
+
+@pytest.mark.parametrize("in_record", [True, False])
+@given(new=ITEMS, old=ITEMS)
+def test_any_change_arrives(in_record: bool, new: dict[str, Any], old: dict[str, Any]) -> None:
+    """With the images that its line has, whether its members are in a Record or not."""
+    keys = {"pk": {"S": "a"}, "sk": {"N": "1.50"}}
+    text = ion_change_line(keys, new, old, in_record=in_record).rstrip(b"\n")
+    (change,) = decode_lines(json_lines([text]))
+    assert change is not None
+    assert {"pk": {"S": "a"}, "sk": {"N": "1.5"}} == json.loads(bytes(change.keys))
+    for expected, found in ((new, bytes(change.new_image)), (old, bytes(change.old_image))):
+        assert bool(expected) == bool(found)
+        assert not expected or canonical(_item(json_line(expected).rstrip(b"\n"))) == canonical(found)
+
+
+def test_the_image_of_an_item_without_attributes_is_no_absence() -> None:
+    """An empty image is there; Metadata may be of any form."""
+    (change,) = decode_lines(json_lines([b"{Record:{Metadata:2024-01-01T,Keys:{a:1.},NewImage:{}}}"]))
+    assert change is not None
+    assert change.is_put
 
 
 @pytest.mark.parametrize(
@@ -104,6 +126,13 @@ def test_a_number_of_a_billion_digits_is_not_written_out() -> None:
         b"{Item:{a:$dynamodb_SS::1.}}",
         b"{Item:1.}",
         b'{Item:{},Other:"x"}',
+        b"{Record:{NewImage:{a:1.}}}",
+        b"{Record:{Keys:{a:1.}},Other:1.}",
+        b"{Record:{Keys:{a:1.},Images:{}}}",
+        b"{Record:{Keys:1.}}",
+        b"{Keys:{a:1.},NewImage:null}",
+        b"{Keys:{a:1.},OldImage:{b:2e3}}",
+        b"{Record:{Item:{a:1.}}}",
         b"{}",
         b"[1.]",
         b'"text"',
@@ -118,13 +147,13 @@ def test_a_number_of_a_billion_digits_is_not_written_out() -> None:
 def test_what_is_not_an_item_is_left_for_the_rejects(text: bytes) -> None:
     """Its line stays as it is, and the writer refuses it with its place; the lines around it are read."""
     good = b"{Item:{a:1.}}"
-    assert [b'{"Item":{"a":{"N":"1"}}}', text, b'{"Item":{"a":{"N":"1"}}}'] == item_lines([good, text, good])
+    assert [b'{"Item":{"a":{"N":"1"}}}', text, b'{"Item":{"a":{"N":"1"}}}'] == json_lines([good, text, good])
 
 
 @given(st.binary(max_size=40))
 def test_no_bytes_stop_the_reading(data: bytes) -> None:
     """Whatever a line holds."""
-    (line,) = item_lines([data])
+    (line,) = json_lines([data])
     assert data == line or list(json.loads(line)) == ["Item"]
 
 

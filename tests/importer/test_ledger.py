@@ -9,7 +9,7 @@ import pytest
 from ddb_import.ledger import SUMMARY, Ledger
 from ddb_shared.format import checkpoint as checkpoints
 from ddb_shared.format.checkpoint import ShardCheckpoint
-from ddb_shared.storage.base import FileInfo, StoredObject
+from ddb_shared.storage.base import ConflictError, FileInfo, StoredObject
 from support.memory import MemoryFolder
 
 
@@ -19,13 +19,14 @@ class Counting(MemoryFolder):
     def __init__(self) -> None:
         super().__init__()
         self.reads: list[str] = []
+        self.writes_a_second = 1
 
     def read(self, name: str, *, max_bytes: int | None = None) -> StoredObject | None:
         self.reads.append(name)
         return super().read(name, max_bytes=max_bytes)
 
     def list(self, below: str = "") -> Iterator[FileInfo]:
-        last = {name: float(second) for second, name in enumerate(self.writes, 1)}
+        last = {name: float(at // self.writes_a_second) for at, name in enumerate(self.writes, 1)}
         for entry in super().list(below):
             yield replace(entry, modified=last[entry.name])
 
@@ -118,6 +119,24 @@ def test_a_restart_reads_nothing_of_earlier_runs(storage: Counting) -> None:
     assert storage.reads == []
     assert by_name([state(7, run=2), state(8, run=2)]) == Ledger.load(storage, 2).states
     assert storage.reads == [f"{SUMMARY}000001.json", state(7).file, state(8).file]
+
+
+def test_what_is_written_in_the_second_of_a_restart_counts(storage: Counting) -> None:
+    """S3 has the times of objects in seconds."""
+    storage.writes_a_second = 10
+    settle(storage, Ledger.restart(storage, 2), [state(7, run=2)])
+    assert by_name([state(7, run=2)]) == Ledger.load(storage, 2).states
+
+
+def test_a_summary_replaces_no_other(storage: Counting) -> None:
+    """A run that has lost its lease and does not know it yet ends there."""
+    runs = [Ledger.load(storage, 1), Ledger.load(storage, 1)]
+    settle(storage, runs[0], [state(1)])
+    runs[0].write()
+    settle(storage, runs[1], [state(2)])
+    with pytest.raises(ConflictError):
+        runs[1].write()
+    assert by_name([state(1), state(2)]) == Ledger.load(storage, 1).states
 
 
 def test_a_small_import_writes_no_summary(storage: Counting) -> None:

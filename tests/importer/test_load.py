@@ -8,13 +8,14 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ddb_import import load
-from ddb_import.batch_write import Outcome
+from ddb_import.batch_write import Outcome, Reject
 from ddb_import.load import LoadPart, LoadTask, _Loader, load_shards
 from ddb_import.options import OnExisting
 from ddb_import.shard_progress import ShardProgress
@@ -23,7 +24,9 @@ from ddb_shared.aws.clients import AwsOptions
 from ddb_shared.errors import AccessError, ServiceError, ShardError
 from ddb_shared.format import checkpoint as checkpoints
 from ddb_shared.format.checkpoint import ShardCheckpoint
+from ddb_shared.format.lines import reject_line
 from ddb_shared.format.manifest import DATA, Shard
+from ddb_shared.storage.local import LocalStorage
 from ddb_shared.storage.s3 import S3Storage
 from support.accounts import Accounts
 from support.channel import MemoryChannel
@@ -295,6 +298,41 @@ def test_rejects_are_bounded_by_bytes(
     found = checkpoint(state, many)
     assert found is not None
     assert found.rejected == len(read_rejects(state, f"rejects/{many.shard.name}.jsonl")) > 0
+
+
+@pytest.mark.parametrize("before", [1, 2])
+def test_rejects_of_data_that_was_damaged_in_transit_are_replaced(before: int, tmp_path: Path) -> None:
+    """Also where the second reading has as many as the first one; those of the first were not lines of the export."""
+    storage = LocalStorage(tmp_path)
+    guard, writer = SimpleNamespace(wait_in_thread=lambda: None), SimpleNamespace(save=lambda: None)
+    loader: Any = SimpleNamespace(_storage=storage, _guard=guard, _writer=writer)
+    progress = ShardProgress(ShardCheckpoint(shard="s"), [])
+    damaged, bad = (Reject(0, text, "NotAnItem", "m") for text in (b"damaged", b"bad"))
+    progress.confirm(0, 25, Outcome(written=25 - before, rejects=[damaged] * before))
+    _Loader._save_now(loader, progress)
+    progress.reset()
+    progress.confirm(0, 25, Outcome(written=25))
+    progress.confirm(25, 50, Outcome(written=24, rejects=[bad]))
+    _Loader._save_now(loader, progress)
+    assert ["bad"] == [one.text for one in read_rejects(storage, "rejects/s.jsonl")]
+    found = checkpoints.load(storage, checkpoints.shard_file("s"), ShardCheckpoint)
+    assert ShardCheckpoint(shard="s", confirmed=50, rejected=1) == found
+
+
+def test_rejects_that_no_checkpoint_counted_are_replaced(tmp_path: Path) -> None:
+    """A killed worker may have stored rejects without the checkpoint that covers them; what becomes of these lines is not known."""
+    storage = LocalStorage(tmp_path)
+    guard, writer = SimpleNamespace(wait_in_thread=lambda: None), SimpleNamespace(save=lambda: None)
+    loader: Any = SimpleNamespace(_storage=storage, _guard=guard, _writer=writer)
+    stored_rejects = [
+        reject_line(b"bad", {"code": "NotAnItem", "message": "m"}, shard="s", number=number)
+        for number in (4, 30)
+    ]
+    progress = ShardProgress(ShardCheckpoint(shard="s", confirmed=25, rejected=1), stored_rejects)
+    assert [4] == [one.line for one in progress.rejects]
+    progress.confirm(25, 50, Outcome(written=25))
+    _Loader._save_now(loader, progress)
+    assert [4] == [one.line for one in read_rejects(storage, "rejects/s.jsonl")]
 
 
 def left_by_drain(*writes: Any, stopped: bool = False) -> int:

@@ -44,12 +44,12 @@ def test_what_is_not_a_rename(value: str, capsys: pytest.CaptureFixture[str]) ->
         ((EXPORT, MOVE, "Orders"), "is a move of several tables, which stands alone"),
         ((EXPORT, "Orders", "--only", "Orders"), "--rename and --only are about the tables of a move"),
         ((EXPORT, "Orders", "--rename", "a=b"), "--rename and --only are about the tables of a move"),
-        ((MOVE, "--follow"), "--follow does not apply to several tables"),
-        ((MOVE, "--restart", "--from-rejects"), "--restart, --from-rejects do not apply to several tables"),
+        ((MOVE, "--follow", "--metrics", "m.prom"), "--metrics does not apply to several tables"),
+        ((MOVE, "--restart", "--base-only"), "--base-only, --restart do not apply to several tables"),
         ((MOVE, "--create-table", "--engine", "import-table"), "--engine import-table does not apply"),
         ((MOVE, "--create-table", "--key", "pk:S"), "--key or --definition does not apply"),
         ((MOVE, "--control", "--pause"), "--control changes the rate of one import"),
-        ((MOVE, "--report", "x.html"), "--report does not apply to several tables"),
+        ((MOVE, "--tables-at-once", "2", "--metrics", "m.prom"), "--metrics does not apply to several"),
     ],
 )
 def test_what_the_import_of_a_move_does_not_take(
@@ -66,7 +66,7 @@ def test_what_the_import_of_a_move_does_not_take(
         ((MOVE, "Orders"), "is a move of several tables, which stands alone"),
         ((EXPORT, "Orders", "--rename", "a=b"), "--rename and --only are about the tables of a move"),
         ((MOVE, "--repair", "--yes"), "--repair does not apply to several tables"),
-        ((MOVE, "--report", "x.html"), "--report does not apply to several tables"),
+        ((MOVE, "--tables-at-once", "2", "--metrics", "m.prom"), "--metrics does not apply to several"),
         ((EXPORT,), "EXPORT and TABLE are required"),
     ],
 )

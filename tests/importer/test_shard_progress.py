@@ -57,7 +57,10 @@ def test_a_shard_that_begins_anew_forgets_everything() -> None:
     """Also what landed ahead of a gap: its lines were not the export's."""
     one = shard_progress(10)
     one.confirm(35, 60, Outcome(written=25))
+    one.confirm(10, 11, Outcome(rejects=[Reject(0, b"x", "NotAnItem", "m")]))
+    assert one.reject_bytes > 0
     one.reset()
+    assert (one.reject_bytes, one.rejects, one.state.rejected) == (0, [], 0)
     one.confirm(0, 35, Outcome(written=35))
     assert one.state.confirmed == 35
 
@@ -83,6 +86,13 @@ def test_batches_hold_every_line_once_within_the_limits(lengths: list[int], cut:
     for start, batch in batches:
         assert expected == start
         expected += len(batch)
+
+
+def test_a_line_that_is_larger_than_a_batch_is_one_alone() -> None:
+    """Escapes can make an item of 400 KB that long; the lines beside it are still together."""
+    large, batcher = bytes(BATCH_BYTES + 1), Batcher(0)
+    batches = [*batcher.add([large, b"x", b"y", large]), *batcher.add(None)]
+    assert [(0, [large]), (1, [b"x", b"y"]), (3, [large])] == batches
 
 
 def test_small_lines_fill_batches_across_chunks() -> None:

@@ -125,6 +125,25 @@ def test_each_figure_of_the_manifest_is_checked(change: dict[str, Any], what: st
     assert "Restore the object" in caught.value.remedy
 
 
+def test_a_parquet_file_is_verified_before_its_parser_sees_it() -> None:
+    """By its bytes alone, which need not be a Parquet file here."""
+    data, storage = b"not for a parser", MemoryFolder()
+    shard = Shard(
+        key=storage.key("data/0000-000000.parquet"),
+        segment=0,
+        items=1,
+        bytes=1,
+        stored_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        md5="",
+    )
+    storage.files["data/0000-000000.parquet"] = data
+    ShardReader(storage, shard).verify_checksum()
+    storage.files["data/0000-000000.parquet"] = data.replace(b"p", b"q")
+    with pytest.raises(ShardError, match="sha256 differs from the manifest"):
+        ShardReader(storage, shard).verify_checksum()
+
+
 def test_a_shard_that_is_a_member_short_is_an_error() -> None:
     """Two gzip members of which one is gone are a valid gzip file: the count and the sum tell."""
     whole = gzip.compress(LINES[0] + b"\n") + gzip.compress(LINES[1] + b"\n")

@@ -9,7 +9,7 @@ import pytest
 
 from ddb_import import state
 from ddb_import.ledger import Ledger
-from ddb_import.state import PLAN, ImportPlan, load_or_create_plan, read_plan, state_storage
+from ddb_import.state import PLAN, ImportPlan, NativeJob, load_or_create_plan, read_plan, state_storage
 from ddb_shared.errors import StateError
 from ddb_shared.format import checkpoint as checkpoints
 from ddb_shared.format import manifest as manifests
@@ -90,12 +90,29 @@ def test_rejects_of_before_a_restart_are_cleared_whenever_that_was_interrupted()
     for shard in "abc":
         state.write_rejects(storage, f"rejects/{shard}.jsonl", [REJECT])
     state.write_superseded(storage, {"a": {1}, "b": {2}})
-    state.clear_old_rejects(storage, {"b"})
+    state.clear_old_rejects(storage, {"b"}, stopped=lambda: True)
+    assert len(state.list_rejects(storage)) == 3
+    state.clear_old_rejects(storage, {"b"}, stopped=lambda: False)
     assert ["rejects/b.jsonl"] == state.list_rejects(storage)
     assert {"b": {2}} == state.read_superseded(storage)
     writes = len(storage.writes)
-    state.clear_old_rejects(storage, {"b"})
+    state.clear_old_rejects(storage, {"b"}, stopped=lambda: False)
     assert len(storage.writes) == writes
+
+
+@pytest.mark.parametrize("engine", ["bulk", "import-table"])
+def test_an_import_that_dynamodb_has_begun_is_not_continued_by_batch_writes(engine: str) -> None:
+    """Its job may still run, and would write the same items later; once complete, it is as good as ours."""
+    storage = MemoryFolder()
+    plan = msgspec.structs.replace(
+        settle(storage), native=NativeJob(engine=engine, token="t", requested_at="2026-01-01T00:00:00Z")
+    )
+    storage.write(PLAN, msgspec.json.encode(plan))
+    with pytest.raises(StateError, match=f"--engine {engine} that is not complete"):
+        settle(storage)
+    done = msgspec.structs.replace(plan, completed_at="2026-01-01T00:00:00Z")
+    storage.write(PLAN, msgspec.json.encode(done))
+    assert settle(storage) == done
 
 
 def test_what_happens_to_existing_items_is_remembered() -> None:
@@ -104,6 +121,7 @@ def test_what_happens_to_existing_items_is_remembered() -> None:
     assert settle(storage, on_existing="skip").on_existing == "skip"
     assert settle(storage, on_existing=None).on_existing == "skip"
     assert settle(storage, on_existing=None, restart=True).on_existing == "skip"
+    assert settle(storage, on_existing="overwrite", restart=True).on_existing == "overwrite"
     assert settle(MemoryFolder(), on_existing=None).on_existing == "overwrite"
 
 

@@ -3,11 +3,12 @@
 import random
 
 import pytest
+from botocore.exceptions import ResponseStreamingError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb_shared.errors import RequestError
-from ddb_shared.retry import POLICIES, FailureKind, RetryPolicy, classify
+from ddb_shared.errors import RequestError, ServiceError
+from ddb_shared.retry import POLICIES, FailureKind, RetryPolicy, classify, retry_broken_responses
 
 KNOWN = {
     FailureKind.THROTTLED: (
@@ -103,3 +104,38 @@ def test_throttling_is_waited_out_for_minutes() -> None:
         for attempt in range(policy.attempts - 1)
     )
     assert 300 < mean < 600
+
+
+class Broken:
+    """A call to S3 whose response ends early `failures` times."""
+
+    def __init__(self, failures: int) -> None:
+        self.calls = 0
+        self.waits: list[float] = []
+        self._failures = failures
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.calls <= self._failures:
+            raise ResponseStreamingError(error="cut off")
+        return "all of it"
+
+
+@pytest.mark.parametrize(("failures", "attempts", "calls"), [(2, None, 3), (1, 2, 2)])
+def test_a_response_that_ended_early_is_asked_for_again(
+    failures: int, attempts: int | None, calls: int
+) -> None:
+    """With a wait before each further try."""
+    call = Broken(failures)
+    assert retry_broken_responses(call, attempts=attempts, sleep=call.waits.append) == "all of it"
+    assert (call.calls, len(call.waits)) == (calls, failures)
+    assert all(wait >= 0 for wait in call.waits)
+
+
+@pytest.mark.parametrize(("attempts", "calls"), [(None, POLICIES[FailureKind.TRANSIENT].attempts), (1, 1)])
+def test_responses_that_always_end_early_are_an_error(attempts: int | None, calls: int) -> None:
+    """After as many tries as are allowed, and no wait after the last; the renewal of a lease has one."""
+    call = Broken(1_000)
+    with pytest.raises(ServiceError, match=f"ended early {calls} times in a row"):
+        retry_broken_responses(call, attempts=attempts, sleep=call.waits.append)
+    assert (call.calls, len(call.waits)) == (calls, calls - 1)

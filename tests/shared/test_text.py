@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ddb_shared.text import columns_text, duration_text, printable, size_text
+from ddb_shared.text import columns_text, duration_text, printable, size_text, told_once
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,9 @@ def test_columns_are_aligned() -> None:
     """Numbers to the right, and no line ends in spaces."""
     text = columns_text(("NAME", "ITEMS", "X"), [("Orders", "1,234", ""), ("A", "-", "s3://x")])
     assert text.splitlines() == ["NAME    ITEMS  X", "Orders  1,234", "A           -  s3://x"]
+
+
+def test_a_remark_on_many_tables_is_told_once() -> None:
+    """With the tables that it is about, unless it is about all; in the order in which the remarks come."""
+    remarks = [("a", "slow"), ("b", "large"), ("b", "slow"), ("c", "large"), ("c", "slow")]
+    assert ["slow", "b, c: large"] == told_once(remarks, 3)

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -23,7 +24,9 @@ STARTUP_SECONDS = 60.0
 
 
 def missing() -> str:
-    """Why there is no browser; empty where there is one."""
+    """Why no browser can be used; empty where one is there, or has to be."""
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        return ""
     names = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     return f"{' and '.join(names)} not installed (Debian: chromium, chromium-driver)" if names else ""
 
@@ -91,6 +94,30 @@ def _call(url: str, body: dict[str, Any]) -> Any:
             return json.load(response)["value"]
     except urllib.error.HTTPError as error:
         raise AssertionError(error.read().decode()) from error
+
+
+def assert_shown(page: Path, *, charts: int | None = None) -> str:
+    """A report is shown in light, in dark, on a telephone and printed: with its charts, without errors or requests, nothing wider than the
+    window. Pictures are left beside it. Returns the title. With REQUIRE_SERVICES=1 a browser has to be there.
+    """
+    with browser() as window:
+        window.open(page.as_uri())
+        for scheme, paper in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(17, 22, 29)")):
+            window.look(scheme, 1_000, page.with_suffix(f".{scheme}.png"))
+            assert window.script("return getComputedStyle(document.body).backgroundColor") == paper
+        window.look("light", 390, page.with_suffix(".phone.png"))
+        assert window.script("return document.documentElement.scrollWidth") <= 390
+        heights = window.script(
+            "return [...document.querySelectorAll('svg')].map(one => one.getBoundingClientRect().height)"
+        )
+        assert charts in {None, len(heights)}
+        assert all(height > 50 for height in heights)
+        window.printed(page.with_suffix(".pdf"))
+        assert window.console() == []
+        assert [url for url in window.requests() if not url.startswith("data:")] == [page.as_uri()]
+        title = str(window.script("return document.title"))
+    assert page.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    return title
 
 
 @contextlib.contextmanager

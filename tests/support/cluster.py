@@ -55,6 +55,10 @@ class Dask:
         _await_line(process, r"Registered to")
         return Worker(process.popen, address)
 
+    def kill(self) -> None:
+        """SIGKILL for the scheduler."""
+        os.killpg(self._scheduler.popen.pid, signal.SIGKILL)
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """The scheduler stands still, with its connections open."""

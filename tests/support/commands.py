@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from support.environment import SOURCE, clean_environment, credentials
+from support.forks import forks
 from support.services import Endpoint
 
 TIMEOUT_SECONDS = 180
@@ -57,18 +59,17 @@ def run(
 ) -> Result:
     """Run an installed command to its end; with `check`, an exit code other than 0 fails the test with both streams."""
     line = command_line(command, *arguments, endpoint=endpoint, s3_endpoint=s3_endpoint)
-    done = subprocess.run(
-        line,
-        env=clean_environment() | credentials(account) | dict(env or {}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    result = Result(tuple(line), done.returncode, done.stdout, done.stderr)
+    variables = clean_environment() | credentials(account) | dict(env or {})
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        exit_code = forks().run(line, variables, output, errors, timeout)
+        result = Result(tuple(line), exit_code, _text(output), _text(errors))
     assert not check or result.exit_code == 0, str(result)
     return result
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode().replace("\r\n", "\n")
 
 
 def start(

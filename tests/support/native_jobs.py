@@ -44,7 +44,10 @@ class RefusedError(Exception):
 class NativeJobs:
     """The running service. `latest` is the latest time that can be exported; a test moves it on as it likes.
 
-    Jobs stay IN_PROGRESS while `held` is set; `failure` is the code with which the next jobs end.
+    With `window`, it comes to a second before the end of the next such while after the last export, and then to that end.
+    Jobs stay IN_PROGRESS while `held` is set, also those of MiniStack; one that is cancelled is CANCELLING when it is looked at
+    first. `failure` is the code with which the next jobs end. `unread` is the number of lines at the end of each object that bulk
+    puts give up.
     """
 
     behind: Endpoint
@@ -52,10 +55,12 @@ class NativeJobs:
     accounts: Accounts
     latest: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     earliest: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC) - dt.timedelta(days=1))
-    tick: dt.timedelta = dt.timedelta(0)
+    window: dt.timedelta | None = None
     held: threading.Event = field(default_factory=threading.Event)
     failure: str = ""
+    unread: int = 0
     jobs: dict[str, Description] = field(default_factory=dict)
+    seen_cancelling: set[str] = field(default_factory=set)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     snapshots: dict[str, dict[Any, Item]] = field(default_factory=dict)
 
@@ -86,9 +91,17 @@ class NativeJobs:
         answer = client.describe_continuous_backups(**parameters)["ContinuousBackupsDescription"]
         found = answer["PointInTimeRecoveryDescription"]
         if found["PointInTimeRecoveryStatus"] == "ENABLED":
-            self.latest += self.tick
+            self._advance()
             found |= {"EarliestRestorableDateTime": self.earliest, "LatestRestorableDateTime": self.latest}
         return {"ContinuousBackupsDescription": answer}
+
+    def _advance(self) -> None:
+        if self.window and self.jobs:
+            last = list(self.jobs.values())[-1]
+            incremental = last.get("IncrementalExportSpecification")
+            end = (incremental["ExportToTime"] if incremental else last["ExportTime"]) + self.window
+            almost = end - dt.timedelta(seconds=1)
+            self.latest = end if self.latest >= almost else almost
 
     def export(self, account: str, parameters: dict[str, Any]) -> Description:
         arn = parameters["TableArn"]
@@ -142,6 +155,14 @@ class NativeJobs:
                 lambda: self._write_export(account, job), "ExportStatus"
             )
         return {"ExportDescription": job}
+
+    def describe_import(self, account: str, parameters: dict[str, Any]) -> Description:
+        answer = self.accounts.dynamodb(self.behind, account).describe_import(**parameters)
+        description: Description = answer["ImportTableDescription"]
+        return {
+            "ImportTableDescription": description
+            | ({"ImportStatus": "IN_PROGRESS"} if self.held.is_set() else {})
+        }
 
     def list_exports(self, _: str, parameters: dict[str, Any]) -> Description:
         names = ("ExportArn", "ExportStatus", "ExportType")
@@ -205,7 +226,12 @@ class NativeJobs:
 
     def describe_bulk(self, account: str, parameters: dict[str, Any]) -> Description:
         job = self._bulk(parameters)
-        if job["BulkOperationStatus"] == "CANCELLING":
+        if (
+            job["BulkOperationStatus"] == "CANCELLING"
+            and parameters["BulkOperationArn"] not in self.seen_cancelling
+        ):
+            self.seen_cancelling.add(parameters["BulkOperationArn"])
+        elif job["BulkOperationStatus"] == "CANCELLING":
             job |= {
                 "BulkOperationStatus": "CANCELLED",
                 "FailureCode": "Cancelled",
@@ -240,7 +266,8 @@ class NativeJobs:
         for entry in listed:
             data = s3.get_object(Bucket=source["S3Bucket"], Key=entry["Key"])["Body"].read()
             size += len(data)
-            for line in gzip.decompress(data).splitlines():
+            lines = gzip.decompress(data).splitlines()
+            for line in lines[: len(lines) - self.unread]:
                 processed += 1
                 try:
                     client.put_item(TableName=table, Item=_boto_item(json.loads(line)["Item"]))
@@ -291,6 +318,7 @@ _OPERATIONS: Final[dict[str, Callable[[NativeJobs, str, dict[str, Any]], Descrip
     "ExportTableToPointInTime": NativeJobs.export,
     "DescribeExport": NativeJobs.describe_export,
     "ListExports": NativeJobs.list_exports,
+    "DescribeImport": NativeJobs.describe_import,
     "StartBulkPutItems": NativeJobs.start_bulk,
     "DescribeBulkOperation": NativeJobs.describe_bulk,
     "CancelBulkOperation": NativeJobs.cancel_bulk,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,9 @@ async def forward(request: web.Request, behind: str, **changed: str) -> web.Resp
     target = URL(behind + request.raw_path, encoded=True)
     async with (
         aiohttp.ClientSession(auto_decompress=False) as session,
-        session.request(request.method, target, headers=headers, data=await request.read()) as answer,
+        session.request(
+            request.method, target, headers=headers, data=io.BytesIO(await request.read())
+        ) as answer,
     ):
         kept = {
             name: value

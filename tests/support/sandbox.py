@@ -1,6 +1,7 @@
 """Two accounts for the command lines of a page: profiles, a table, a bucket, and the AWS CLI."""
 
 import contextlib
+import datetime as dt
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from local_service import installed, quietly
 from support.accounts import Accounts
 from support.environment import DESTINATION, REGION, SECRET, SOURCE, clean_environment
+from support.native_jobs import native_jobs
 from support.services import local_aws
 from support.tables import create_table, fill
 from support.varied import varied_items
@@ -17,25 +19,37 @@ from support.varied import varied_items
 TABLE = "Orders"
 BUCKET = "shared-bucket"
 ITEMS = 200
+QUARTER = dt.timedelta(minutes=15)
 AWS_CLI = "1.46.3"
 _PROFILES = {"old": SOURCE, "new": DESTINATION}
 
 
 @contextlib.contextmanager
 def open_sandbox(folder: Path, names: Collection[str]) -> Iterator[dict[str, str]]:
-    """The environment in which a page's lines run; `names` are what there is at its start: table, bucket.
+    """The environment in which a page's lines run; `names` are what there is at its start: table, bucket, jobs.
 
-    The profiles `old` and `new` are the administrators of the two accounts.
+    The profiles `old` and `new` are the administrators of the two accounts. With `jobs`, DynamoDB exports tables and loads
+    exports by itself, and a quarter of an hour has always passed since the last export; the table has point-in-time recovery.
     """
     tools = folder / "tools"
     tools.mkdir()
     _install_aws_cli(tools)
     config = tools / "aws-config"
     config.write_text("".join(_profile(name, account) for name, account in _PROFILES.items()))
-    with local_aws({"AUTH": "true"}) as aws, contextlib.closing(Accounts()) as accounts:
+    with (
+        local_aws({"AUTH": "true"}) as aws,
+        contextlib.closing(Accounts()) as accounts,
+        native_jobs(aws, accounts) as jobs,
+    ):
+        source = accounts.dynamodb(aws, SOURCE)
         if "table" in names:
-            create_table(accounts.dynamodb(aws, SOURCE), TABLE)
-            fill(accounts.dynamodb(aws, SOURCE), TABLE, varied_items(ITEMS))
+            create_table(source, TABLE)
+            fill(source, TABLE, varied_items(ITEMS))
+        if "jobs" in names:
+            jobs.window = QUARTER
+            source.update_continuous_backups(
+                TableName=TABLE, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+            )
         if "bucket" in names:
             s3 = accounts.s3(aws, DESTINATION)
             s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -43,6 +57,7 @@ def open_sandbox(folder: Path, names: Collection[str]) -> Iterator[dict[str, str
         yield clean_environment() | {
             "AWS_CONFIG_FILE": str(config),
             "AWS_ENDPOINT_URL": aws.url,
+            **({"AWS_ENDPOINT_URL_DYNAMODB": jobs.url} if "jobs" in names else {}),
             "PATH": os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
         }
 

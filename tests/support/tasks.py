@@ -49,7 +49,7 @@ def fail_first(job: Job, channel: Channel) -> int:
     return job.number
 
 
-def outlast(job: Job, channel: Channel) -> list[int]:
+def outlast(job: Job, channel: Channel) -> list[float]:
     """How many workers there were, each time that changed; number 0 ends once there are two, the other when it is alone."""
     seen = [channel.workers()]
     ends = [2] if job.number == 0 else [2, 1]
@@ -156,11 +156,21 @@ def count_and_die(task: Count, channel: PartsChannel) -> list[int]:
     return count_parts(task, channel)
 
 
+def take_one_and_idle(storage: Path, channel: PartsChannel) -> list[int]:
+    """Part 0 takes until another worker was killed; who has done another part says its process id, and waits for more."""
+    part = channel.take().result()
+    if part == 0:
+        _await(storage / "killed")
+    channel.settle(part, part)
+    if part != 0:
+        _say_pid(storage)
+    channel.take().result()
+    return [part]
+
+
 def hang(job: Job, _: Channel) -> None:
     """Says its process id and does not end by itself for long."""
-    draft = job.storage / "draft"
-    draft.write_text(str(os.getpid()))
-    draft.rename(job.storage / "pid")
+    _say_pid(job.storage)
     time.sleep(2 * DEADLINE_SECONDS)
 
 
@@ -190,6 +200,12 @@ def send_while_it_holds(job: Job, channel: Channel) -> None:
             sent.write(f"{time.monotonic()}\n")
             sent.flush()
             time.sleep(0.02)
+
+
+def _say_pid(storage: Path) -> None:
+    draft = storage / "draft"
+    draft.write_text(str(os.getpid()))
+    draft.rename(storage / "pid")
 
 
 def _await(path: Path) -> None:

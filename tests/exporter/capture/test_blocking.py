@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ddb_export.capture import blocking
-from ddb_export.capture.blocking import POLICY, SID, WRITES, block, unblock
+from ddb_export.capture.blocking import POLICY, WRITES, block, is_blocked, statement_id, unblock
 from ddb_shared.aws.clients import Aws, AwsOptions
 from ddb_shared.errors import StateError, TableError
 from ddb_shared.table.description import Table, describe
@@ -27,6 +27,10 @@ class Lab:
         self.storage = MemoryFolder()
         create_table(client, name, SIMPLE_KEY)
         self.table: Table = describe(client, name)
+
+    @property
+    def sid(self) -> str:
+        return statement_id(self.storage)
 
     def block(self) -> str:
         return block(self.storage, self.aws, self.table)
@@ -83,9 +87,27 @@ def test_a_policy_comes_back_as_it_was(lab: Lab) -> None:
     """Byte for byte, with what we do not know of it."""
     before = lab.put(lab.statement("Read"))
     lab.block()
-    assert (["Read", SID], "mine") == (sids(lab.policy()), json.loads(lab.policy())["Id"])
+    assert (["Read", lab.sid], "mine") == (sids(lab.policy()), json.loads(lab.policy())["Id"])
     lab.unblock()
     assert before == lab.policy()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_exports_block_one_table(lab: Lab, first: int) -> None:
+    """Each has a statement of its own: the table can be written to once both are gone, in either order."""
+    before = lab.put(lab.statement("Read"))
+    folders = [lab.storage, MemoryFolder("AWSDynamoDB/01715685260608-0badcafe")]
+    for folder in folders:
+        block(folder, lab.aws, lab.table)
+    names = [statement_id(folder) for folder in folders]
+    assert ["Read", *names] == sids(lab.policy())
+    assert all(name.isalnum() for name in names)
+    blocked = [is_blocked(folder, lab.aws, lab.table) for folder in folders]
+    assert unblock(folders[first], lab.aws, lab.table)
+    assert ["Read", names[1 - first]] == sids(lab.policy())
+    assert (blocked, False) == ([True, True], is_blocked(folders[first], lab.aws, lab.table))
+    assert unblock(folders[1 - first], lab.aws, lab.table)
+    assert json.loads(before) == json.loads(lab.policy())
 
 
 def test_what_others_changed_meanwhile_stays(lab: Lab) -> None:
@@ -131,7 +153,7 @@ def test_a_crash_after_the_policy_is_put_can_be_undone(lab: Lab, monkeypatch: py
     monkeypatch.setattr(blocking, "_wait", crash)
     with pytest.raises(KeyboardInterrupt):
         lab.block()
-    assert ["Read", SID] == sids(lab.policy())
+    assert ["Read", lab.sid] == sids(lab.policy())
     assert lab.block()
     assert lab.unblock()
     assert ["Read"] == sids(lab.policy())
@@ -152,11 +174,11 @@ def test_a_change_at_the_same_moment_is_told(lab: Lab, monkeypatch: pytest.Monke
     assert ["Racing"] == sids(lab.policy())
 
 
-def test_the_block_of_another_export_is_not_taken_over(lab: Lab) -> None:
-    """Its record of the policy before is in that export."""
+def test_a_block_whose_record_is_gone_is_not_repeated(lab: Lab) -> None:
+    """What the policy was before is not known; --unblock removes the statement alone."""
     lab.block()
     lab.storage = MemoryFolder()
-    with pytest.raises(StateError, match="from another export"):
+    with pytest.raises(StateError, match="is gone"):
         lab.block()
 
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from ddb_export.capture import capture, gate, log_writer, stream
-from ddb_export.capture.blocking import SID
-from ddb_export.capture.gate import _Gate
+from ddb_export.capture.blocking import statement_id
+from ddb_export.capture.gate import Gate
 from ddb_export.capture.result import FinishResult
 from ddb_shared.aws.clients import Aws, AwsOptions
 from ddb_shared.errors import StateError
@@ -17,7 +17,7 @@ from ddb_shared.format import changes as log
 from ddb_shared.format.changes import DISABLED
 from ddb_shared.format.manifest import new_export_id
 from ddb_shared.runtime import lease as leases
-from ddb_shared.runtime.lease import LeaseLostError
+from ddb_shared.runtime.lease import LeaseHeldError, LeaseLostError
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.table.description import describe
@@ -64,14 +64,14 @@ class Lab:
             raise Killed
 
         with monkeypatch.context() as patch:
-            patch.setattr(_Gate, step, die)
+            patch.setattr(Gate, step, die)
             with pytest.raises(Killed):
                 self.finish(block_writes=block_writes)
 
     def is_blocked(self) -> bool:
         arn = describe(self.aws.dynamodb, self.name).arn
         try:
-            return SID in self.client.get_resource_policy(ResourceArn=arn)["Policy"]
+            return statement_id(self.storage) in self.client.get_resource_policy(ResourceArn=arn)["Policy"]
         except self.client.exceptions.PolicyNotFoundException:
             return False
 
@@ -81,7 +81,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials of the source account, a base that is complete, and short silences."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", SOURCE)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setattr(_Gate, "_require_base", lambda _: None)
+    monkeypatch.setattr(Gate, "_require_base", lambda _: None)
     for module in (gate, capture):
         monkeypatch.setattr(module, "QUIET_SECONDS", 0.5)
     monkeypatch.setattr(log_writer, "HEARTBEAT_SECONDS", 0.5)
@@ -101,13 +101,13 @@ def lab_of_others(aws: Endpoint, accounts: Accounts, unique_name: Callable[[], s
 
 def after_requests(patch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
     """Makes something happen right after each request is stored."""
-    request = _Gate._request
+    request = Gate._request
 
-    def request_then(self: _Gate, *words: Any) -> None:
+    def request_then(self: Gate, *words: Any) -> None:
         request(self, *words)
         then()
 
-    patch.setattr(_Gate, "_request", request_then)
+    patch.setattr(Gate, "_request", request_then)
 
 
 def test_writes_that_were_allowed_again_are_not_part_of_the_proof(
@@ -150,14 +150,14 @@ def test_a_block_that_an_interrupted_command_left_is_told(lab: Lab, monkeypatch:
 
 def test_an_unblock_while_the_gate_waits_ends_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stream stays enabled, and nothing is requested."""
-    wait = _Gate._wait_for_silence
+    wait = Gate._wait_for_silence
 
-    def unblocked_meanwhile(self: _Gate) -> object:
+    def unblocked_meanwhile(self: Gate) -> object:
         found = wait(self)
         gate.unblock_writes(lab.aws, lab.storage.url)
         return found
 
-    monkeypatch.setattr(_Gate, "_wait_for_silence", unblocked_meanwhile)
+    monkeypatch.setattr(Gate, "_wait_for_silence", unblocked_meanwhile)
     with pytest.raises(StateError, match="no longer denies writes"):
         lab.finish(block_writes=True)
     assert log.read_finish(lab.storage) is None
@@ -205,7 +205,7 @@ def test_what_arrives_after_the_stream_was_disabled_is_no_noise(
 
 def test_a_silence_of_before_the_wait_proves_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is measured from the first record that comes after the wait began, not from the last one before it."""
-    monkeypatch.setattr(_Gate, "_follow", lambda _: None)
+    monkeypatch.setattr(Gate, "_follow", lambda _: None)
     monkeypatch.setattr(gate, "_POLL_SECONDS", 0.0)
     record = log.read_stream(lab.storage)
     assert record is not None
@@ -231,7 +231,7 @@ def test_a_silence_of_before_the_wait_proves_nothing(lab: Lab, monkeypatch: pyte
         return found
 
     monkeypatch.setattr(log, "read_record", read_next)
-    found = _Gate(lab.aws, lab.storage, record, Stop())._wait_for_silence()
+    found = Gate(lab.aws, lab.storage.url, Stop())._wait_for_silence()
     assert isinstance(found, log.LogRecord)
     assert 4 == found.number
 
@@ -268,3 +268,22 @@ def test_a_gate_that_loses_its_lease_ends(lab_of_others: Lab, monkeypatch: pytes
     with pytest.raises(LeaseLostError):
         lab.finish()
     assert log.read_closed(lab.storage) is None
+
+
+def test_a_lease_that_another_run_takes_at_this_moment_is_no_error(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--finish leaves the capture to that run, and takes over once its lease is free."""
+    hold = leases.hold
+    raced: list[str] = []
+
+    def lose_the_race(storage: S3Storage, stop: Stop, *, activity: str) -> object:
+        if raced:
+            return hold(storage, stop, activity=activity)
+        raced.append(storage.url)
+        raise LeaseHeldError(f"{activity}: another run has just taken the lease.")
+
+    monkeypatch.setattr(leases, "hold", lose_the_race)
+    lab.put("one")
+    assert (1, DISABLED) == (lab.finish().changes, DISABLED)
+    assert raced

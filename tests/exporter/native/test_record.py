@@ -140,6 +140,15 @@ def test_no_error_of_the_operation_is_forgotten(stub: tuple[Any, Stubber]) -> No
     assert names == {code for mark in marks for code, _ in mark.args[1]}
 
 
+def test_an_export_that_dynamodb_has_forgotten_leaves_a_way_on(stub: tuple[Any, Stubber]) -> None:
+    """After 90 days; its files are still there."""
+    client, stubber = stub
+    stubber.add_client_error("describe_export", "ExportNotFoundException", "said AWS", 400)
+    with pytest.raises(TableError, match="to describe the export") as caught:
+        ExportJob(client, msgspec.structs.replace(request(), export_arn=ARN), "resume").poll()
+    assert "ddb-import reads them without our manifest" in caught.value.remedy
+
+
 def test_a_token_that_holds_is_simply_sent_again(stub: tuple[Any, Stubber]) -> None:
     """For eight hours the same request is the same export."""
     assert find_started(stub[0], request()) is None

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddb_import.apply.book import Book
+from ddb_import.apply.exporter import DEAD_SECONDS, ExporterWatch
 from ddb_import.apply.follow import _Follower, _Saver
 from ddb_import.apply.keys import KeyReader
 from ddb_import.apply.log_reader import LogReader
@@ -27,7 +29,8 @@ from ddb_shared.errors import ExportError, RequestError, ShardError
 from ddb_shared.format import changes as log
 from ddb_shared.format.lines import RejectLine
 from ddb_shared.retry import FailureKind
-from ddb_shared.runtime.lease import LeaseGuard
+from ddb_shared.runtime import lease as leases
+from ddb_shared.runtime.lease import EXPIRES_SECONDS, Lease, LeaseGuard
 from ddb_shared.table.description import KeyAttribute
 from support.change_log import Change, ChangeLog
 from support.channel import MemoryChannel
@@ -121,7 +124,13 @@ class Lab:
     def __post_init__(self) -> None:
         self.log = ChangeLog(self.export)
 
-    async def follow(self, stop: asyncio.Event | None = None, *, end: int | None = None) -> None:
+    async def follow(
+        self,
+        stop: asyncio.Event | None = None,
+        *,
+        end: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """One run, from what is stored on."""
         client: Any = self.table
         key_of, state = KeyReader(KEY), read_apply(self.state, 1)
@@ -132,6 +141,7 @@ class Lab:
             LogReader(self.export, key_of, state.applied, 0.001, end=end),
             WriteRequests(client, "T", ["pk", "sk"]),
             _Saver(self.state, standing, LeaseGuard(lambda: None), book.snapshot()),
+            ExporterWatch(self.export, "The capture is not closed", clock=clock),
             client=client,
             channel=self.channel,
             stop=stop or asyncio.Event(),
@@ -377,7 +387,7 @@ def test_the_sender_is_woken_though_the_reader_waits_again() -> None:
 
     async def run() -> None:
         follower = _Follower(
-            nothing, nothing, nothing, nothing, client=client, channel=nothing, stop=asyncio.Event()
+            nothing, nothing, nothing, nothing, nothing, client=client, channel=nothing, stop=asyncio.Event()
         )
 
         async def wake_and_wait() -> None:
@@ -401,3 +411,56 @@ def test_what_a_run_tells_of_its_place() -> None:
     lab.run()
     assert "no changes for 0 s" == lab.channel.events[-1].status
     assert lab.channel.events[-1].ended
+
+
+class Exporter:
+    """The lease of a run of the source side, as the clock of a follower sees it, which moves on a minute with each look."""
+
+    def __init__(self, lab: Lab, ages: Callable[[float], float]) -> None:
+        lease = Lease(host="h", boot="b", pid=1, user="ann", since="noon", nonce="1")
+        lab.export.files[leases.FILE] = msgspec.json.encode(lease)
+        self._folder = lab.export
+        self._ages = ages
+        self.now = 0.0
+
+    def clock(self) -> float:
+        self.now += 60.0
+        self._folder.age_seconds = self._ages(self.now)
+        return self.now
+
+
+def test_an_exporter_that_dies_after_its_base_is_told_and_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All that was captured is applied and saved; what resumes the capture is named for ten minutes, and then the run ends."""
+    monkeypatch.setattr("ddb_import.apply.follow.WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("ddb_import.apply.follow.REPORT_SECONDS", 0.01)
+    lab = Lab(Table(random.Random(1)))
+    lab.log.append([put(1, 1)])
+    exporter = Exporter(lab, lambda _: EXPIRES_SECONDS)
+    with pytest.raises(ExportError, match="The capture is not closed, and no run has exported it") as caught:
+        asyncio.run(lab.follow(clock=exporter.clock))
+    resume = f"ddb-export --resume {lab.export.url}"
+    assert resume in caught.value.remedy
+    assert exporter.now > DEAD_SECONDS
+    assert {"k1": put(1, 1).new} == lab.table.items
+    assert 1 == read_apply(lab.state, 1).applied
+    assert any(resume in event.status for event in lab.channel.events)
+
+
+def test_an_exporter_that_is_resumed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As often as that happens; hours without a change are none of its death."""
+    monkeypatch.setattr("ddb_import.apply.follow.WATCH_SECONDS", 0.001)
+    lab = Lab(Table(random.Random(1)))
+    lab.log.append([put(1, 1)])
+
+    def age(now: float) -> float:
+        if now >= 7_200 and log.CLOSED not in lab.export.files:
+            lab.log.append([put(2, 1)])
+            lab.log.close()
+        return 5.0 if now % 600 < 120 else EXPIRES_SECONDS
+
+    exporter = Exporter(lab, age)
+    asyncio.run(lab.follow(clock=exporter.clock))
+    assert exporter.now >= 7_200
+    assert {"k1", "k2"} == set(lab.table.items)

@@ -157,8 +157,9 @@ def test_an_import_is_complete_when_every_item_is_in(stub: tuple[Any, Stubber]) 
     whole = {"ImportedItemCount": 10, "ProcessedItemCount": 10, "ErrorCount": 0}
     assert Loaded(10) == job.conclude(state_of(whole, "COMPLETED"))
     for change in ({"ImportedItemCount": 9}, {"ErrorCount": 1}, {"ImportedItemCount": 11}):
-        with pytest.raises(StateError, match="counts differ"):
+        with pytest.raises(StateError, match="counts differ") as caught:
             job.conclude(state_of(whole | change, "COMPLETED"))
+        assert "--restart" in caught.value.remedy
 
 
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
@@ -208,7 +209,7 @@ def test_counts_that_do_not_add_up_are_a_failure(
     state = state_of({"ProcessedItemCount": processed, "FailedItemCount": failed}, status)
     with pytest.raises(StateError, match="do not add up") as caught:
         bulk_job(stub[0]).conclude(state)
-    assert "ddb-verify" in caught.value.remedy
+    assert all(word in caught.value.remedy for word in ("ddb-verify", "--restart"))
 
 
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
@@ -265,3 +266,25 @@ def test_no_error_of_the_operations_is_forgotten(
     """The lists above are the model's."""
     model = stub[0].meta.service_model.operation_model(operation)
     assert {shape.name for shape in model.error_shapes} == set(known)
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        ("describe_import", "ImportNotFoundException"),
+        ("describe_bulk_operation", "ResourceNotFoundException"),
+    ],
+)
+def test_a_job_that_dynamodb_has_forgotten_leaves_a_way_on(
+    stub: tuple[Any, Stubber], operation: str, code: str
+) -> None:
+    """The same command would find the same nothing for ever."""
+    client, stubber = stub
+    stubber.add_client_error(operation, code, "said AWS", 400)
+    job = import_job(client, IMPORT_ARN) if operation == "describe_import" else bulk_job(client)
+    job.arn = IMPORT_ARN if operation == "describe_import" else BULK_ARN
+    with pytest.raises(TableError, match=f"to describe the .*: {code}: said AWS") as caught:
+        job.poll()
+    assert "--restart" in caught.value.remedy
+    model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
+    assert [shape.name for shape in model.error_shapes] == [code]

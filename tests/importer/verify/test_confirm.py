@@ -1,6 +1,7 @@
 """How two items with the same key are compared."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,3 +86,27 @@ def test_one_equal_line_of_a_key_is_enough() -> None:
     assert asyncio.run(confirmer.check([Candidate(key, (first, second))])) == []
     (difference,) = asyncio.run(confirmer.check([Candidate(key, (second, second))]))
     assert difference.kind is DifferenceKind.DIFFERENT
+
+
+def expiring(name: str, seconds: float) -> tuple[bytes, bytes]:
+    """A key and its item, which expires in so many seconds."""
+    key, _ = keyed(name, 1)
+    made = msgspec.json.decode(key) | {"ttl": {"N": str(int(time.time() + seconds))}}
+    return key, msgspec.json.encode(made)
+
+
+@pytest.mark.parametrize("of_two_tables", [True, False])
+def test_time_to_live_explains_what_is_missing_and_of_two_tables_what_is_extra(of_two_tables: bool) -> None:
+    """An export loses no items: one that the table alone holds is no expired one of it."""
+    gone, extra, left = expiring("gone", -60), expiring("extra", -60), expiring("left", 3_600)
+    source = Reader(gone, left) if of_two_tables else None
+    confirmer = Confirmer(Reader(extra), source, Expiry(table="ttl"))  # type: ignore[arg-type] # as above
+    found = asyncio.run(
+        confirmer.check([Candidate(gone[0], (gone[1],)), Candidate(extra[0]), Candidate(left[0], (left[1],))])
+    )
+    expected = {
+        gone[0]: DifferenceKind.EXPIRED,
+        extra[0]: DifferenceKind.EXPIRED if of_two_tables else DifferenceKind.EXTRA,
+        left[0]: DifferenceKind.MISSING,
+    }
+    assert expected == {bytes(one.key): one.kind for one in found}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import json
 from array import array
@@ -22,8 +23,8 @@ from ddb_import.verify import first_look, inputs, last_changes
 from ddb_import.verify.digest import Sums
 from ddb_import.verify.inputs import ExportInput, read_inputs
 from ddb_import.verify.keys import KeyHasher
-from ddb_import.verify.last_changes import ChangesTask, LastChanges, read_last_changes
-from ddb_import.verify.overlay import LastImages, part_of
+from ddb_import.verify.last_changes import ChangesTask, LastChanges, LogRange, read_last_changes
+from ddb_import.verify.overlay import LastLines, part_of, read_lines
 from ddb_import.verify.reconcile import HASH_BYTES, ReconciliationTable
 from ddb_import.verify.records import Item
 from ddb_import.verify.refine_pass import kinds_of
@@ -115,8 +116,9 @@ class Lab:
             yield
 
     def found(self, part: int = 0, parts: int = 1, max_keys: int = 1_000) -> LastChanges:
+        records = LogRange(0, self.closed.last_number, self.closed.changes)
         task = ChangesTask(
-            source=self.base(), closed=self.closed, key=KEY, part=part, parts=parts, max_keys=max_keys
+            source=self.base(), range=records, key=KEY, part=part, parts=parts, max_keys=max_keys
         )
         return read_last_changes(task, MemoryChannel())
 
@@ -229,9 +231,9 @@ def test_the_images_are_split_among_the_workers() -> None:
     with lab.stored():
         whole = lab.found().over(lab.base(), KEY)
     assert [
-        LastImages(4, array("I", [1])),
-        LastImages(5, array("I", [1])),
-        LastImages(7, array("I", [1, 2])),
+        LastLines(4, array("I", [1])),
+        LastLines(5, array("I", [1])),
+        LastLines(7, array("I", [1, 2])),
     ] == list(whole.images)
     shares = whole.split(2)
     assert sorted(images.record for share in shares for images in share.images) == [4, 5, 7]
@@ -255,8 +257,59 @@ def test_a_log_that_is_not_what_was_closed() -> None:
             lab.found()
         lab.folder.files = files
         lab.closed = msgspec.structs.replace(lab.closed, last_number=1)
-        with pytest.raises(ExportError, match="is of 2 changes in 1 records; the log has 1 in 1"):
+        with pytest.raises(
+            ExportError, match="should have 2 changes in 1 records, up to number 1; it has 1 in 1"
+        ):
             lab.found()
+
+
+@settings(max_examples=60)
+@given(history=histories, data=st.data())
+def test_what_changed_in_a_range(history: Any, data: st.DataObject) -> None:
+    """The keys that its records change, each with its last change in it, but for those that are left out or not wanted."""
+    lab = Lab("jsonl", {}, history)
+    last = data.draw(st.integers(0, len(history)), "last")
+    after = data.draw(st.integers(0, last), "after")
+    left_out, wanted = (data.draw(st.sets(numbers), name) for name in ("left out", "wanted"))
+    expected = {number: version for record in history[after:last] for number, version, _ in record}
+    with lab.stored():
+        records = LogRange.of(lab.folder, after, last)
+        task = ChangesTask(source=lab.base(), range=records, key=KEY)
+        found = read_last_changes(task, MemoryChannel())
+        of_wanted = read_last_changes(
+            dataclasses.replace(task, wanted=frozenset(map(hash_of, wanted))), MemoryChannel()
+        )
+    assert {hash_of(number) for number in expected} == {one[:HASH_BYTES] for one in found.keys}
+    assert {hash_of(number) for number in wanted & expected.keys()} == {
+        one[:HASH_BYTES] for one in of_wanted.keys
+    }
+    found.leave_out({one for one in found.keys if one[:HASH_BYTES] in set(map(hash_of, left_out))})
+    seen = [change for lines in found.lines() for change in read_lines(lab.folder, lines)]
+    versions = {
+        KeyHasher(KEY).hashes([change.keys])[0][:HASH_BYTES]: change.new_image
+        and msgspec.json.decode(change.new_image)["v"]["N"]
+        for change in seen
+    }
+    assert {
+        hash_of(number): None if version is None else str(version)
+        for number, version in expected.items()
+        if number not in left_out
+    } == versions
+
+
+def test_a_range_of_an_open_log_ends_where_it_is_said() -> None:
+    """Also at a record with which a run begins; one that is gone is no reason to wait for it."""
+    lab = Lab("jsonl", {}, [[(1, 1, 0)]])
+    del lab.folder.files[log.CLOSED]
+    lab.log.append([], begins=True)
+    lab.log.append([Change(key(2), item(2, 1))])
+    lab.log.append([Change(key(3), item(3, 1))])
+    with lab.stored():
+        task = ChangesTask(source=lab.base(), range=LogRange.of(lab.folder, 1, 3), key=KEY)
+        assert {hash_of(2)} == {one[:HASH_BYTES] for one in read_last_changes(task, MemoryChannel()).keys}
+        del lab.folder.files[log.record_file(2)]
+        with pytest.raises(ExportError, match="is missing"):
+            read_last_changes(task, MemoryChannel())
 
 
 def test_records_after_the_end_do_not_count() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ddb_import.verify.records import items_of, key_or_raw
+from ddb_import.verify.records import canonical_or_raw, canonical_or_text, is_object, items_of, key_or_raw
 
 
 def test_lines_that_are_no_items_stay_countable() -> None:
@@ -22,6 +22,18 @@ def test_a_key_that_is_none_is_the_bytes() -> None:
     assert key_or_raw(b'{"pk":{"N":"1.0"},"a":{"S":""}}', ["pk"]) == b'{"pk":{"N":"1"}}'
     for data in (b'{"a":{"S":""}}', b'"text"', b"[" * 100_000):
         assert key_or_raw(data, ["pk"]) == data
+
+
+def test_what_is_not_an_item_equals_none() -> None:
+    """Its bytes are compared as they are; in a report they are text."""
+    one, same, other = b'{"a":{"N":"1.0"}}', b'{"a":{"N":"1"}}', b'{"a":{"N":"2"}}'
+    assert canonical_or_raw(one) == canonical_or_raw(same) == canonical_or_text(one) == same
+    assert canonical_or_raw(one) != canonical_or_raw(other)
+    for data in (b"\xff", b'"text"', b"[" * 100_000):
+        assert canonical_or_raw(data) == data
+        text = canonical_or_text(data)
+        assert (isinstance(json.loads(text), str), is_object(text)) == (True, False)
+    assert is_object(canonical_or_text(one))
 
 
 def item(**attributes: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -10,8 +11,8 @@ import pytest
 
 from ddb_import.verify.confirm import Confirmer, Lookup, Lookups
 from ddb_import.verify.expiry import Expiry
-from ddb_import.verify.repair import Repaired, RepairTask, _Repairer
-from ddb_import.verify.report import DifferenceKind, ItemDifference
+from ddb_import.verify.repair import MAX_REFUSALS, Repaired, RepairTask, _Repairer
+from ddb_import.verify.report import DifferenceKind, ItemDifference, Obstacle
 from ddb_shared.aws.clients import AwsOptions
 
 
@@ -86,3 +87,19 @@ def test_what_has_changed_since_the_report_stays() -> None:
     assert table.items == Table(m=5, x=5, d=1).items
     assert sorted(bytes(one.key) for one in done.unrepaired) == [key("m"), key("x")]
     assert {one.reason.value for one in done.unrepaired} == {"changed"}
+    assert {one.message for one in done.unrepaired} == {"It changed after it was compared."}
+    assert Counter({Obstacle.CHANGED: 2}) == done.obstacles
+
+
+def test_the_parts_of_a_repair_add_up() -> None:
+    """What is left of each counts, and at most so many refusals are kept."""
+    whole, part = Repaired(), Repaired(written=3, deleted=2, failing=4, refusals=["no"] * MAX_REFUSALS)
+    part.remaining[DifferenceKind.MISSING] += 4
+    part.obstacles[Obstacle.REFUSED] += 4
+    part.cost.consumed_rcu = 2.5
+    whole.add(part)
+    whole.add(part)
+    assert (whole.written, whole.deleted, whole.failing, whole.cost.consumed_rcu) == (6, 4, 8, 5.0)
+    assert Counter({DifferenceKind.MISSING: 8}) == whole.remaining
+    assert Counter({Obstacle.REFUSED: 8}) == whole.obstacles
+    assert len(whole.refusals) == MAX_REFUSALS

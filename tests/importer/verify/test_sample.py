@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ddb_import.verify.inputs import ExportInput, TableInput
-from ddb_import.verify.overlay import LastImages
+from ddb_import.verify.overlay import LastLines
 from ddb_import.verify.sample import subsamples
 from ddb_shared.aws.clients import AwsOptions
 from ddb_shared.format.manifest import Shard
@@ -46,7 +46,7 @@ def test_a_sample_takes_its_share(
 
 def test_changes_do_not_crowd_out_the_base() -> None:
     """However many records of changes there are: each shard that a sample of the base alone reads is read with changes as well."""
-    images = tuple(LastImages(number, array("I", [1])) for number in range(5_000))
+    images = tuple(LastLines(number, array("I", [1])) for number in range(5_000))
     (base, of_base), (changes, of_changes) = subsamples(
         replace(export_side(16), images=images), 1, random.Random(1)
     )

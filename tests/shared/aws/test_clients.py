@@ -108,6 +108,14 @@ def test_retries_do_not_depend_on_the_sdks_defaults(profile: Path) -> None:
         assert client.meta.config.retries["mode"] == "standard"
 
 
+def test_the_tables_of_a_move_have_connections_enough(profile: Path) -> None:
+    """A pool that is full warns the user of every further one."""
+    assert profile.exists()
+    identity = aws(profile="mover")
+    for client in (identity.dynamodb, identity.s3, identity.lease_s3, identity.streams):
+        assert client.meta.config.max_pool_connections >= 256
+
+
 def test_s3_goes_on_with_renewed_credentials(profile: Path) -> None:
     """A refusal for an expired token reads the profile again and sends the request again."""
     client = aws(profile="mover").s3

@@ -9,6 +9,7 @@ import pytest
 from ddb_export import follow_options
 from ddb_export.cli import command as export_command
 from ddb_export.options import PitrOptions
+from ddb_import import create_options
 from ddb_import.cli import command as import_command
 from ddb_import.move_tables import Selection
 from ddb_import.verify.cli import command as verify_command
@@ -22,6 +23,7 @@ BUNDLES: dict[str, Callable[..., object]] = {
     "pitr": PitrOptions,
     "follow": follow_options._collect,
     "selection": Selection,
+    "create": create_options._collect,
 }
 COMMANDS = (export_command, import_command, verify_command, policy_command)
 

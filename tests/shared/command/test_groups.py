@@ -1,5 +1,6 @@
 """The form of the command lines: groups, width, environment variables, completion."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -116,25 +117,81 @@ def test_packages_run_as_modules(module: str, name: str) -> None:
     assert by_module.stdout.replace(f"python -m {module}", name) == by_name.stdout
 
 
-COMPLETE = """
-PATH={bin}:$PATH
-eval "$(_DDB_EXPORT_COMPLETE=bash_source ddb-export)"
-COMP_WORDS=({words}); COMP_CWORD={number}
-_ddb_export_completion ddb-export
-printf '%s\\n' "${{COMPREPLY[@]}}"
+# As docs/command-line.md says to set them up, for the command of the line.
+BASH = """
+name=${1%% *}; variable=${name//-/_}
+eval "$(export _${variable^^}_COMPLETE=bash_source; $name)"
+COMP_WORDS=($1); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_${variable}_completion $name
+printf '%s\\n' "${COMPREPLY[@]}"
 """
+FISH = """
+set name (string split ' ' $argv[1])[1]
+set -x _(string upper (string replace - _ $name))_COMPLETE fish_source
+$name | source
+complete -C $argv[1]
+"""
+# Only the line editor completes, and that needs a terminal: zpty is one. The answer is the line after the tab.
+ZSH = """
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'PS1= RPS1= PATH='$PATH'; unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u -D; bindkey "^I" complete-word'
+name=${1%% *}
+zpty -w shell 'eval "$(_'${(U)name//-/_}'_COMPLETE=zsh_source '$name')"; answer() { print -r -- "<$BUFFER>"; BUFFER=; zle accept-line }'
+zpty -w shell 'zle -N answer; bindkey "^X" answer; print rea""dy'
+zpty -r shell output '*ready*'
+zpty -w -n shell "$1"$'\\t\\x18'
+zpty -r shell output "*<$name *>*"
+print -r -- "${${output##*<}%>*}"
+"""
+SHELLS = {
+    "bash": ("bash", "-c", BASH, "bash"),
+    "fish": ("fish", "--no-config", "-c", FISH),
+    "zsh": ("zsh", "-fc", ZSH, "zsh"),
+}
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="left out: bash is not installed")
+def completed(shell: str, line: str) -> str:
+    """What a shell makes of a line and a tab, with the script that the command prints for it."""
+    if not shutil.which(shell):
+        pytest.skip(f"left out: {shell} is not installed (Debian: {shell})")
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "TERM": "dumb"}
+    done = subprocess.run(
+        [*SHELLS[shell], line], capture_output=True, text=True, check=True, env=environment, timeout=60
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish"])
 @pytest.mark.parametrize(
-    ("words", "expected"),
-    [("ddb-export --max-r", ["--max-rcu"]), ("ddb-export T s3://b --format p", ["parquet"])],
+    ("line", "expected"),
+    [
+        ("ddb-export --max-r", ["--max-rcu"]),
+        ("ddb-export T s3://b --format p", ["parquet"]),
+        ("ddb-import s3://b T --on-existing s", ["skip"]),
+        ("ddb-verify --source-p", ["--source-profile"]),
+        ("ddb-policy --format t", ["terraform"]),
+    ],
 )
-def test_bash_completes_options_and_choices(words: str, expected: list[str]) -> None:
+def test_a_shell_lists_options_and_choices(shell: str, line: str, expected: list[str]) -> None:
     """The script that the command prints works in a real shell."""
-    script = COMPLETE.format(bin=BIN, words=words, number=len(words.split()) - 1)
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert (done.stdout.split(), done.stderr) == (expected, "")
+    assert [found.split("\t")[0] for found in completed(shell, line).splitlines()] == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ddb-export --max-r", "ddb-export --max-rcu "),
+        ("ddb-export T s3://b --format p", "ddb-export T s3://b --format parquet "),
+        ("ddb-import s3://b T --on-existing s", "ddb-import s3://b T --on-existing skip "),
+        ("ddb-verify --source-p", "ddb-verify --source-profile "),
+        ("ddb-policy --format t", "ddb-policy --format terraform "),
+    ],
+)
+def test_zsh_completes_options_and_choices(line: str, expected: str) -> None:
+    """As its line editor does."""
+    assert completed("zsh", line).rstrip("\n") == expected
 
 
 HEAVY = ("asyncio", "boto3", "botocore.client", "httptools", "jinja2", "multiprocessing", "prometheus_client", "pyarrow",

@@ -64,6 +64,19 @@ def test_events_are_sentences_on_the_screen_and_quiet_hides_them(capsys: pytest.
     assert capsys.readouterr().err == "Warning: soon over.\n"
 
 
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+def test_events_have_their_time_among_log_records(level: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """With -v and --log-level debug: what happened between two records can be told."""
+    set_up_logging(LogOptions(level=level))
+    announce("As alice.", event="identity")
+    logging.getLogger("ddb_shared.x").info("an info")
+    announce("Warning: soon over.", level=logging.WARNING)
+    record("of the file alone", event="progress")
+    lines = capsys.readouterr().err.splitlines()
+    assert all(re.match(f"{STAMP} ", line) for line in lines)
+    assert ["As alice.", "INFO an info", "Warning: soon over."] == [line.split(" ", 1)[1] for line in lines]
+
+
 def test_the_log_file_has_events_progress_and_logs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

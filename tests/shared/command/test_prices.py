@@ -14,7 +14,9 @@ from ddb_shared.command import prices as module
 from ddb_shared.command.prices import (
     BundledPrices,
     Cost,
+    about_usd,
     capacity_cost,
+    costs_table,
     load_prices,
     native_prices,
     price_list,
@@ -119,8 +121,13 @@ def test_a_caller_who_may_not_ask_gets_the_list_of_the_package(aws: Aws) -> None
 
 @pytest.mark.parametrize(
     ("region", "table_class", "known"),
-    [("us-east-1", "STANDARD", True), ("eu-west-1", "STANDARD", False), ("us-east-1", "STANDARD_INFREQUENT_ACCESS", False)],
-)  # fmt: skip
+    [
+        ("us-east-1", "STANDARD", True),
+        ("cn-north-1", "STANDARD", False),
+        ("us-gov-west-1", "STANDARD", False),
+        ("us-east-1", "STANDARD_INFREQUENT_ACCESS", False),
+    ],
+)
 def test_what_is_not_listed_is_unknown(aws: Aws, region: str, table_class: str, known: bool) -> None:
     """And so is a sum with it."""
     aws = Aws(AwsOptions(region=region, endpoint_url="http://127.0.0.1:1"))
@@ -131,14 +138,27 @@ def test_what_is_not_listed_is_unknown(aws: Aws, region: str, table_class: str, 
     assert "this is not an AWS endpoint" in prices.source
 
 
-def test_prices_in_another_currency_are_unknown(aws: Aws) -> None:
-    """China's are in yuan."""
+def test_prices_of_another_region_are_said_to_be(aws: Aws) -> None:
+    """The package lists one Region: an estimate by its prices says so wherever it is shown, before anything else."""
+    local = Aws(AwsOptions(region="eu-west-1", endpoint_url="http://127.0.0.1:1"))
+    prices, native = price_list(local, "eu-west-1"), native_prices(local, "eu-west-1")
+    assert (prices.read_unit, prices.put, native.pitr_gb_month) == (0.125e-6, 5e-6, 0.2)
+    for source in (prices.source, native.source):
+        assert source.startswith("us-east-1 list price; your Region (eu-west-1) may differ: list prices of ")
+    table = costs_table([capacity_cost(prices, "Read", 8e6, on_demand=True)], prices.source)
+    assert table.note.startswith("Prices: us-east-1 list price; your Region (eu-west-1) may differ")
+    with stubbed(aws, answers()):
+        assert "us-east-1" not in price_list(aws, "eu-west-1").source
+
+
+def test_prices_in_another_currency_are_not_taken(aws: Aws) -> None:
+    """They are not taken for dollars."""
     said = [(service, filters, [product("CNN1-X", "1", group="DDB-ReadUnits", currency="CNY")] * 2)
             for service, filters, _ in answers()]  # fmt: skip
     with stubbed(aws, said):
         prices = price_list(aws, "eu-west-1")
-    assert prices.read_unit is None
     assert "no price in USD for eu-west-1" in prices.source
+    assert prices.source.startswith("us-east-1 list price")
 
 
 def test_costs_add_up() -> None:
@@ -181,6 +201,9 @@ def test_the_price_list_of_the_package_is_dated() -> None:
         "get_thousand",
         "storage_gb_month",
         "pitr_gb_month",
+        "export_gb",
+        "import_gb",
+        "restore_gb",
     }
     assert all(members == set(region) for region in listed.regions.values())
 
@@ -191,13 +214,15 @@ def test_the_prices_of_dynamodb_s_own_jobs_are_asked_for(aws: Aws) -> None:
         product("EU-ExportDataSize-Bytes", "0.1130000000"),
         product("EU-IncrementalExportDataSize-Bytes", "0.1140000000"),
         product("EU-ImportDataSize-Bytes", "0.1690000000"),
+        product("EU-RestoreDataSize-Bytes", "0.1700000000"),
         product("EU-TimedPITRStorage-ByteHrs", "0.2280000000"),
         product("EU-TimedBackupStorage-ByteHrs", "0.1140000000"),
     ]
     with stubbed(aws, [("AmazonDynamoDB", {}, answer)]):
         prices = native_prices(aws, "eu-west-1")
     assert (prices.export_gb, prices.increment_gb, prices.import_gb) == (0.113, 0.114, 0.169)
-    assert (prices.pitr_gb_month, prices.source[:18]) == (0.228, "AWS Price List API")
+    assert (prices.pitr_gb_month, prices.restore_gb) == (0.228, 0.17)
+    assert prices.source.startswith("AWS Price List API")
 
 
 @pytest.mark.usefixtures("aws")
@@ -205,8 +230,9 @@ def test_prices_of_jobs_that_nobody_tells_are_unknown() -> None:
     """At a local endpoint, but for what the package knows."""
     local = Aws(AwsOptions(region="us-east-1", endpoint_url="http://127.0.0.1:1"))
     prices = native_prices(local, "us-east-1")
-    assert (prices.pitr_gb_month, prices.import_gb) == (0.2, None)
-    assert native_prices(local, "eu-west-1").pitr_gb_month is None
+    assert (prices.pitr_gb_month, prices.increment_gb) == (0.2, None)
+    assert (prices.export_gb, prices.import_gb, prices.restore_gb) == (0.1, 0.15, 0.15)
+    assert native_prices(local, "cn-north-1").export_gb is None
 
 
 def test_units_and_requests_are_whole_and_gigabytes_have_decimals() -> None:
@@ -215,3 +241,12 @@ def test_units_and_requests_are_whole_and_gigabytes_have_decimals() -> None:
         Cost(what="S3 requests", quantity=18.4, unit="requests", usd=None)
     )
     assert "Storage: 0.352 GB, 1.00 USD" == str(Cost(what="Storage", quantity=0.3518, unit="GB", usd=1.0))
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [(None, "unknown"), (0.0, "about 0.00 USD"), (0.001, "less than 0.01 USD"), (12.5, "about 12.50 USD")],
+)
+def test_an_estimate_of_next_to_nothing_is_told_as_less(usd: float | None, text: str) -> None:
+    """And what is unknown as unknown."""
+    assert text == about_usd(usd)

@@ -159,6 +159,23 @@ def test_silence_ends_a_request_and_its_connection() -> None:
     assert server.connections == 2
 
 
+def test_silence_ends_a_later_request_too() -> None:
+    """A connection is watched for as long as it is open, not for its first request alone."""
+
+    async def act(http: Http) -> None:
+        assert (await ask(http)).body == b"ok"
+        (connection,) = http._idle
+        first = connection._timer
+        async with asyncio.timeout(30):
+            while connection._timer is first:  # noqa: ASYNC110 - that a timer has looked is no event
+                await asyncio.sleep(0.01)
+            with pytest.raises(TimeoutError, match=r"no response within 0\.1 s"):
+                await ask(http)
+
+    _, server = run(act, [OK], [], read_timeout_seconds=0.1)
+    assert server.connections == 1
+
+
 def test_a_cancelled_request_takes_its_connection_along() -> None:
     """Its answer would be the next request's."""
     server = Server([], [OK])

@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ddb_import.batch_write import BATCH_BYTES, BATCH_ITEMS, Overwrite
@@ -188,10 +188,11 @@ def test_what_the_indexes_consume_counts(cap: float) -> None:
     seed=st.integers(0, 10**6),
     client=st.sampled_from(["read", "write"]),
 )
+@example(cap=39.0, processes=1, latency=0.0625, seed=2, client="read")  # two of the largest items in one page
 def test_a_cap_holds_whatever_the_sizes(
     cap: float, processes: int, latency: float, seed: int, client: str
 ) -> None:
-    """Items of any size side by side, most of them small: no more than 5% too much, and the largest item of each worker."""
+    """Items of any size side by side, most of them small: no more than 5% too much, and two of the largest items of each worker."""
     rng = random.Random(seed)
 
     def size() -> int:
@@ -200,7 +201,7 @@ def test_a_cap_holds_whatever_the_sizes(
     table = SimulatedTable(size, latency, rng=random.Random(seed))
     loads: dict[str, Load] = {"read": scan, "write": write(size)}
     workers = run(table, cap, processes, loads[client])
-    assert max(table.windows(0, RUN_SECONDS)) <= 1.05 * cap * WINDOW_SECONDS + workers * table.largest
+    assert max(table.windows(0, RUN_SECONDS)) <= 1.05 * cap * WINDOW_SECONDS + 2 * workers * table.largest
 
 
 @pytest.mark.parametrize("cap", [2_000.0, 8_000.0])

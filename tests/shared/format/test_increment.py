@@ -71,6 +71,13 @@ def test_an_increment_is_read() -> None:
     assert "s3://bucket/p/AWSDynamoDB/" == increment.data_folder(export()).url
 
 
+def test_an_increment_in_ion_is_read() -> None:
+    """Its form is recorded; its files are named .ion.gz."""
+    found = increment.read(export(outputFormat="ION"))
+    assert found is not None
+    assert "ion" == found.manifest.options.format
+
+
 def test_other_exports_are_no_increments() -> None:
     """A full export of AWS, one of ours, and none."""
     assert increment.read(export(exportType="FULL_EXPORT")) is None
@@ -84,7 +91,7 @@ def test_other_exports_are_no_increments() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"outputFormat": "ION"}, "an increment in ION"),
+        ({"outputFormat": "PARQUET"}, "an increment in PARQUET"),
         ({"outputView": "absent"}, "outputView None"),
         ({"outputView": "OLD_IMAGE"}, "outputView 'OLD_IMAGE'"),
         ({"exportFromTime": "absent"}, "is not a time"),

@@ -5,7 +5,7 @@ import pytest
 
 from ddb_shared.errors import ExportError
 from ddb_shared.format import moves
-from ddb_shared.format.moves import FORMAT, Move, MovedTable, MoveFormat
+from ddb_shared.format.moves import FOLLOW_FORMAT, FORMAT, Move, MovedTable, MoveFormat
 from support.memory import MemoryFolder
 
 ID = "01732000000000-00000000"
@@ -64,8 +64,15 @@ def test_a_damaged_file_is_an_error_with_a_way_out(data: bytes) -> None:
     assert "ddb-export --list" in caught.value.remedy
 
 
+def test_an_earlier_version_refuses_a_move_that_follows() -> None:
+    """It would export the tables that are left without their changes."""
+    root = MemoryFolder("data")
+    url = moves.write(root, msgspec.structs.replace(MOVE, format=FOLLOW_FORMAT, follow=True))
+    assert (True, "ddb-transfer-move/2") == (moves.read(root, url).follow, FOLLOW_FORMAT)
+
+
 def test_a_later_format_is_not_called_damaged() -> None:
     """The version that wrote it can read it."""
-    root = MemoryFolder("data", {NAME: b'{"format": "ddb-transfer-move/2", "exports": 7}'})
+    root = MemoryFolder("data", {NAME: b'{"format": "ddb-transfer-move/3", "exports": 7}'})
     with pytest.raises(ExportError, match="does not know"):
         moves.read(root, root.url + NAME)

@@ -113,6 +113,16 @@ def test_a_worker_that_stopped_by_itself_stays_stopped(clock: Clock) -> None:
     assert validity.lost
 
 
+def test_whoever_waits_for_a_part_of_a_silent_parent_gets_none(clock: Clock) -> None:
+    """Else the job would wait for ever, and keep its worker from those of others."""
+    line = Line()
+    taken = line.channel.take()
+    clock.now += SILENCE_SECONDS + 1
+    assert line.channel.is_deserted()
+    assert taken.result(0) is None
+    assert line.channel.take().result(0) is None
+
+
 def test_questions_come_regularly(clock: Clock) -> None:
     """The first one at once, the next one when it is time."""
     line = Line()
@@ -171,6 +181,9 @@ class QueueAtScheduler:
 
     def put(self, value: bytes) -> None:
         self._queue.put(value)
+
+    def close(self) -> None:
+        pass
 
     def get(self, timeout: float) -> bytes:
         try:

@@ -8,7 +8,8 @@ import pytest
 import rich.console
 from prometheus_client.parser import text_string_to_metric_families
 
-from ddb_shared.runtime.display import Bar, Lines, ProgressOptions, Style, display
+from ddb_shared.runtime.display import Bar, Lines, ProgressOptions, Screen, Style, display
+from ddb_shared.runtime.events import about
 from ddb_shared.runtime.progress import LOG_SECONDS, Progress, ProgressEvent
 
 
@@ -53,7 +54,7 @@ def test_a_bar_shows_no_control_characters_of_others(capsys: pytest.CaptureFixtu
     progress.add(ProgressEvent(reasons=(("Hot\x1b[2JKey", 1),)))
     progress.obey(500.0, paused=False, told="12:00:00Z by \x1b[2Jalice")
     console = rich.console.Console(width=200, file=io.StringIO(), force_terminal=True)
-    bar = Bar(progress)
+    bar = Bar(progress, Screen())
     console.print(bar._picture(progress))
     bar.close(progress)
     shown: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -72,8 +73,8 @@ def test_a_bar_is_readable_at_every_width(
                                reasons=(("TableWriteKeyRangeThroughputExceeded", 1_234),), note="at the cap"))  # fmt: skip
     progress.obey(500.0, paused=False, told="12:00:00Z by alice on build-7")
     console = rich.console.Console(width=width, file=io.StringIO())
-    bar = Bar(progress)
-    bar._console = console
+    bar = Bar(progress, Screen())
+    bar._screen.__dict__["_console"] = console
     console.print(bar._picture(progress))
     bar.close(progress)
     shown: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -91,6 +92,26 @@ def test_a_bar_is_readable_at_every_width(
     capsys.readouterr()
 
 
+def test_bars_of_several_tables_stand_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with the name of its table; one that ends leaves the others."""
+    screen, progress = Screen(), Progress("export", 10)
+    file = io.StringIO()
+    screen.__dict__["_console"] = rich.console.Console(width=100, file=file, force_terminal=True)
+    bars = []
+    for table in ("Orders", "Users"):
+        with about(table):
+            bars.append(Bar(progress, screen))
+    shown = file.getvalue()
+    assert shown.rindex("Orders: export") < shown.rindex("Users: export")
+    length = len(shown)
+    bars[0].close(progress)
+    bars[1].refresh(progress)
+    assert "Users: export" in file.getvalue()[length:]
+    assert "Orders: export" not in file.getvalue()[length:]
+    bars[1].close(progress)
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize("variable", ["", "1"])
 def test_no_color_switches_colors_off(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal that has colors, where NO_COLOR is set and not empty."""
@@ -99,7 +120,7 @@ def test_no_color_switches_colors_off(variable: str, monkeypatch: pytest.MonkeyP
     progress = Progress("import of Orders", 20)
     progress.add(ProgressEvent(items=5, rejected=7))
     console = rich.console.Console(width=80, file=io.StringIO(), force_terminal=True)
-    bar = Bar(progress)
+    bar = Bar(progress, Screen())
     console.print(bar._picture(progress))
     bar.close(progress)
     shown: str = console.file.getvalue()  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import pytest
 from ddb_shared.aws.job_failures import failure_remedy, failure_text
 from ddb_shared.errors import Interrupted, ServiceError
 from ddb_shared.runtime.display import ProgressOptions, Style
-from ddb_shared.runtime.jobs import FIRST_POLL_SECONDS, MAX_POLL_SECONDS, JobState, wait_for
+from ddb_shared.runtime.jobs import FIRST_POLL_SECONDS, MAX_POLL_SECONDS, JobState, progress_of, wait_for
 from ddb_shared.runtime.stop import Stop
 
 
@@ -40,6 +40,7 @@ def waited(
     ticks = iter(range(0, 10**7, 20))
     state = wait_for(
         job,
+        progress_of("import"),
         ProgressOptions(style=style),
         stop or Stop(),
         pause=pauses.append,

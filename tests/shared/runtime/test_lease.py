@@ -24,6 +24,7 @@ from ddb_shared.runtime.lease import (
     LeaseGuard,
     LeaseLostError,
     Validity,
+    check_free,
 )
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.base import ConflictError, Storage, StoredObject
@@ -78,6 +79,17 @@ def test_a_second_holder_is_refused() -> None:
         pytest.fail("two holders")
     assert f"{EXPIRES_SECONDS - 20:.0f} s" in caught.value.remedy
     assert present(storage).nonce == "other"
+
+
+def test_a_lease_can_be_looked_at_without_taking_it() -> None:
+    """A dry run tells who holds it, and writes nothing."""
+    held = taken_by(someone(), age_seconds=20)
+    with pytest.raises(StateError, match="The export is already being written by ann"):
+        check_free(held, "The export is already being written")
+    for free in (MemoryFolder(), taken_by(someone(released=True), 1.0), taken_by(someone(), EXPIRES_SECONDS)):
+        writes = len(free.writes)
+        check_free(free, "The export is already being written")
+        assert len(free.writes) == writes
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,25 @@
 """Parts are dealt to workers: each is done once, whoever is slow, joins late or dies."""
 
+import os
+import signal
+import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ddb_shared.errors import ServiceError
-from ddb_shared.runtime.messages import Done, Give, Job, Keep, Lost, Returned, Settled, Take, Workers
+from ddb_shared.dynamodb.rate import RateLimiter, RateSetting
+from ddb_shared.errors import ServiceError, TableError
+from ddb_shared.runtime.lease import HeldLease, Validity
+from ddb_shared.runtime.messages import Done, Give, Job, Keep, Lost, Returned, Settled, Stop, Take, Workers
 from ddb_shared.runtime.pool import Pool, Remote
 from ddb_shared.runtime.processes import Processes
 from ddb_shared.runtime.progress import Progress, ProgressEvent
-from ddb_shared.runtime.runner import WORKER_DEATHS, RunContext, Runner, Serial
+from ddb_shared.runtime.runner import WORKER_DEATHS, RateControl, RunContext, Runner, Serial, ignore
+from ddb_shared.times import Instant
 from support import tasks
 from support.tasks import Count
 
@@ -63,6 +70,28 @@ def test_a_worker_without_parts_relieves_the_one_with_the_most(tmp_path: Path) -
     assert Counter(PARTS[:16]) == ledger.settled
 
 
+def test_a_worker_that_is_killed_when_its_share_is_done_holds_nobody_up(tmp_path: Path) -> None:
+    """The run ends with what it had settled; nobody waits for a message of it."""
+
+    def kill_the_idle_one() -> None:
+        deadline = time.monotonic() + tasks.DEADLINE_SECONDS
+        while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        (tmp_path / "killed").touch()
+
+    ledger = Ledger()
+    context = RunContext(on_event=ledger.events.append)
+    with ThreadPoolExecutor(1) as killer:
+        killing = killer.submit(kill_the_idle_one)
+        results = Processes(2).deal(
+            tasks.take_one_and_idle, tmp_path, [0, 1], context, on_settled=ledger.settle
+        )
+        killing.result()
+    assert (results, ledger.settled) == ([[0]], Counter([0, 1]))
+    assert any("was lost" in event.note for event in ledger.events)
+
+
 def test_no_more_workers_than_wanted(tmp_path: Path) -> None:
     """A small cap has one, and fewer parts than processes have as many."""
     assert len(Ledger().deal(Processes(3), Count(tmp_path), PARTS[:4], at_most=1)) == 1
@@ -83,7 +112,9 @@ class Scripted:
     """A backend whose workers are the test: `script` yields what they say, and sees in `sent` what the pool answers."""
 
     def __init__(self, workers: int) -> None:
-        self.workers = [ScriptedWorker(f"worker {number}") for number in range(workers)]
+        self.workers: Sequence[ScriptedWorker] = [
+            ScriptedWorker(f"worker {number}") for number in range(workers)
+        ]
         self.left = deque(self.workers)
         self.script: Iterator[list[tuple[Remote, object]]] = iter(())
 
@@ -98,14 +129,15 @@ class ScriptedWorker:
     """Keeps what it is sent."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = self.progress_name = name
         self.sent: list[object] = []
 
     def send(self, message: object) -> None:
         self.sent.append(message)
 
     def renew(self, validity: object) -> None:
-        pass
+        if validity is not None and validity not in self.sent:
+            self.sent.append(validity)
 
     def close(self) -> None:
         pass
@@ -124,9 +156,10 @@ def run_pool(
     parts: list[Any],
     script: Iterator[list[tuple[Remote, object]]],
     context: RunContext | None = None,
+    on_settled: Callable[[Any, Any], None] = ignore,
 ) -> list[Any]:
     backend.script = script
-    pool = Pool(backend, Job(None, None), parts, context or RunContext(), lambda _, __: None)
+    pool = Pool(backend, Job(None, None), parts, context or RunContext(), on_settled)
     return pool.run(len(backend.workers))
 
 
@@ -175,6 +208,32 @@ def test_a_worker_that_has_done_its_share_is_not_stuck(
     run_pool(backend, [*"abc"], script(), RunContext(on_event=progress.add))
 
 
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_worker_that_never_reports_anything_is_named(asks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it hangs over its first part or before it has asked for one; the others are not, nor one without a part."""
+    now = [0.0]
+    monkeypatch.setattr("ddb_shared.runtime.progress.time.monotonic", lambda: now[0])
+    progress = Progress("import", 100)
+    backend = Scripted(4)
+    stuck, first, second, idle = backend.workers
+
+    def script() -> Iterator[list[tuple[Remote, object]]]:
+        takers = [first, second, idle, *([stuck] if asks else [])]
+        yield [(worker, Take()) for worker in takers]
+        yield [(idle, Settled(len(takers) - 1, None)), (idle, Take())]
+        for second_ in range(1, 41):
+            now[0] = float(second_)
+            yield [(worker, ProgressEvent(items=10, worker=worker.name)) for worker in (first, second)]
+        assert progress.slow_workers() == ["worker worker 0: no answer for 40 s"]
+        assert progress.stalled_seconds == 0
+        yield [(stuck, Lost(killed=False))]
+        assert progress.slow_workers() == []
+        raise TableError("enough", "")
+
+    with pytest.raises(TableError, match="enough"):
+        run_pool(backend, [*"abcd"][: 4 if asks else 3], script(), RunContext(on_event=progress.add))
+
+
 def test_the_others_make_room_before_a_worker_begins() -> None:
     """A worker's share of the caps is free before it gets its first part, and theirs again once it has none."""
     backend = Scripted(2)
@@ -193,6 +252,52 @@ def test_the_others_make_room_before_a_worker_begins() -> None:
         yield [(first, Done()), (second, Done())]
 
     run_pool(backend, ["a", "b"], script())
+
+
+class Capped(ScriptedWorker):
+    """A worker that divides a cap by what it is told, as real ones do."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.limiter = RateLimiter(6_000.0)
+
+    def send(self, message: object) -> None:
+        super().send(message)
+        if isinstance(message, Workers):
+            self.limiter.rebalance(message.count)
+
+
+def test_a_cap_is_divided_again_whenever_the_number_of_workers_changes() -> None:
+    """By those that have parts: when one begins, is lost, joins late, has nothing left, and gets another part."""
+    backend = Scripted(0)
+    first, second, third, late = workers = [Capped(name) for name in "abcd"]
+    backend.workers = workers
+    backend.left.extend([first, second, third])
+
+    def shares(*workers: Capped) -> list[float]:
+        return [worker.limiter.share for worker in workers]
+
+    def script() -> Iterator[list[tuple[Remote, object]]]:
+        yield [(first, Take())]
+        assert [6_000] == shares(first)
+        yield [(second, Take())]
+        assert [3_000] * 2 == shares(first, second)
+        yield [(third, Take())]
+        assert [2_000] * 3 == shares(first, second, third)
+        backend.left.append(late)
+        yield [(first, Lost())]
+        assert [3_000] * 2 == shares(second, third)
+        yield [(late, Take())]
+        assert late.given == [0]
+        assert [2_000] * 3 == shares(second, third, late)
+        yield [(third, Settled(2, None))]
+        assert [3_000] * 2 == shares(second, late)
+        yield [(third, Take())]
+        assert [2_000] * 3 == shares(second, third, late)
+        yield [(second, Settled(1, None)), (late, Settled(0, None)), (third, Settled(3, None))]
+        yield [(worker, Done()) for worker in (second, third, late)]
+
+    run_pool(backend, [0, 1, 2, 3], script())
 
 
 def test_a_part_that_is_given_back_goes_to_the_idle_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,3 +385,137 @@ def test_workers_that_die_before_they_begin_end_the_run() -> None:
 
     with pytest.raises(ServiceError, match="killed"):
         run_pool(backend, ["a"], script())
+
+
+def test_what_a_lost_worker_says_late_does_not_count() -> None:
+    """Its part is done by another one, once: the late word would be a second time."""
+    backend, ledger = Scripted(2), Counter[str]()
+    backend.left.pop()
+    lost, other = backend.workers
+
+    def script() -> Iterator[list[tuple[Remote, object]]]:
+        yield [(lost, Take()), (lost, Take())]
+        backend.left.append(other)
+        yield [(lost, Settled(0, "state")), (lost, Lost())]
+        yield [
+            (lost, Settled(1, "late")),
+            (lost, Take()),
+            (lost, Done("late")),
+            (other, Take()),
+            (other, Take()),
+        ]
+        assert (["a", "b"], ["b"]) == (lost.given, other.given)
+        yield [(other, Settled(1, "state")), (other, Settled(1, "twice")), (other, Settled(0, "not mine"))]
+        assert [None] == other.given[1:]
+        yield [(other, Done("all"))]
+
+    results = run_pool(backend, ["a", "b"], script(), on_settled=lambda part, _: ledger.update([part]))
+    assert (["all"], Counter("ab")) == (results, ledger)
+
+
+def test_what_a_lost_worker_had_is_dealt_before_the_rest() -> None:
+    """In its order; what it gave back is, too."""
+    backend = Scripted(2)
+    backend.left.pop()
+    lost, other = backend.workers
+
+    def script() -> Iterator[list[tuple[Remote, object]]]:
+        yield [(lost, Take())] * 3
+        yield [(lost, Returned(1))]
+        backend.left.append(other)
+        yield [(lost, Lost())]
+        yield [(other, Take())] * 5
+        assert [*"acbde"] == other.given
+        yield [(other, Settled(number, None)) for number in range(5)]
+        yield [(other, Done("all"))]
+
+    assert run_pool(backend, [*"abcde"], script()) == ["all"]
+
+
+def test_a_result_holds_the_parts_that_were_not_settled() -> None:
+    """They are done, and not dealt again; a worker that ends while others work gets its job again."""
+    backend = Scripted(2)
+    first, second = backend.workers
+
+    def script() -> Iterator[list[tuple[Remote, object]]]:
+        yield [(first, Take()), (second, Take())]
+        yield [(first, Done("first"))]
+        assert isinstance(first.sent[-1], Job) or isinstance(first.sent[-2], Job)
+        yield [(first, Take()), (second, Take())]
+        assert (["a"], ["b"]) == (first.given, second.given)
+        yield [(second, Done("second"))]
+        yield [(first, Done("nothing"))]
+
+    assert run_pool(backend, ["a", "b"], script()) == ["first", "second", "nothing"]
+
+
+def test_the_first_error_stops_the_others() -> None:
+    """No part is dealt any more, no worker starts, and the error of one that was stopped hides nothing."""
+    backend = Scripted(3)
+    spare = backend.left.pop()
+    first, second, _ = backend.workers
+
+    def script() -> Iterator[list[tuple[Remote, object]]]:
+        yield [(first, Take()), (second, Take()), (second, Take())]
+        backend.left.append(spare)
+        yield [(first, Done(error=TableError("first", ""))), (second, Take())]
+        assert [Stop()] == [message for message in second.sent if isinstance(message, Stop)]
+        yield [(second, Take())]
+        assert second.given[-1] is None
+        assert [*"bc"] == second.given[:2]
+        yield [(second, Settled(1, None)), (second, Done(error=TableError("second", "")))]
+
+    with pytest.raises(TableError, match="first"):
+        run_pool(backend, [*"abcdef"], script())
+    assert spare.sent == []
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_stop_ends_the_run(lost: bool) -> None:
+    """With what is done by then; a worker that is lost meanwhile is not replaced."""
+    backend, context, ledger = Scripted(2), RunContext(), Counter[str]()
+    backend.left.pop()
+    first, spare = backend.workers
+
+    def script() -> Iterator[list[tuple[Remote, object]]]:
+        yield [(first, Take()), (first, Take())]
+        context.stop.request()
+        backend.left.append(spare)
+        yield [(first, Settled(0, None))]
+        assert [Stop()] == [message for message in first.sent if isinstance(message, Stop)]
+        yield [(first, Take())]
+        yield []
+        assert [*"ab", None] == first.given  # each request has one answer
+        yield [(first, Lost() if lost else Done("stopped"))]
+
+    results = run_pool(backend, [*"abcd"], script(), context, lambda part, _: ledger.update([part]))
+    assert ([] if lost else ["stopped"], Counter("a")) == (results, ledger)
+    assert spare.sent == []
+
+
+def test_a_worker_that_joins_late_knows_what_the_others_were_told() -> None:
+    """The rate that an operator has set, how many share it, and how long the lease holds, before its job."""
+    validity = Validity(Instant.now(), 100.0)
+    context = RunContext(rate=RateControl(), lease=HeldLease("lease", validity))
+    backend = Scripted(2)
+    backend.left.pop()
+    first, late = backend.workers
+
+    def script() -> Iterator[list[tuple[Remote, object]]]:
+        yield [(first, Take()), (first, Take())]
+        context.rate.setting = RateSetting(5.0)
+        yield []
+        assert first.sent.count(RateSetting(5.0)) == 1
+        backend.left.append(late)
+        yield []
+        yield []
+        assert [Workers(1), RateSetting(5.0), validity] == late.sent[:3]
+        assert isinstance(late.sent[3], Job)
+        yield [
+            (first, Settled(0, None)),
+            (first, Settled(1, None)),
+            (first, Done("all")),
+            (late, Done("none")),
+        ]
+
+    assert run_pool(backend, ["a", "b"], script(), context) == ["all", "none"]

@@ -282,9 +282,12 @@ def test_a_signal_asks_for_an_orderly_end(number: signal.Signals, exit_code: int
 def test_a_stop_without_a_signal_is_no_interruption() -> None:
     """A lost lease stops the workers too, and has its own message."""
     stop = Stop()
+    stop.check_any()
     stop.request()
     stop.check()
     assert stop.requested()
+    with pytest.raises(ServiceError, match="stopped before its end"):  # where only the whole counts
+        stop.check_any()
 
 
 def _parent(program: str, folder: Path) -> subprocess.Popen[bytes]:

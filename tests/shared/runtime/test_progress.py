@@ -115,6 +115,16 @@ def test_a_stuck_and_a_slow_worker_are_named(monkeypatch: pytest.MonkeyPatch) ->
     assert "paused since 12:00:00Z by alice on a" in progress.line()
 
 
+def test_a_slow_run_shows_kilobytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would be 0.0 MB/s."""
+    now = [0.0]
+    monkeypatch.setattr("ddb_shared.runtime.progress.time.monotonic", lambda: now[0])
+    progress = Progress("verify", 100, started_at=0.0)
+    now[0] = 1.0
+    progress.add(ProgressEvent(items=4, bytes=3_200))
+    assert "4 items/s, 3 kB/s" in progress.line()
+
+
 def test_a_pause_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is the moment after it."""
     now = [0.0]

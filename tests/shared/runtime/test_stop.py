@@ -2,8 +2,15 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
+
+import pytest
+
+from ddb_shared.errors import Interrupted
+from ddb_shared.runtime.runner import Serial, ignore
+from ddb_shared.runtime.stop import Stop
 
 TWICE = """
 import os, signal
@@ -37,3 +44,11 @@ def test_what_is_no_terminal_gets_no_control_characters() -> None:
     """A log file stays text."""
     process = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, timeout=60, check=False)
     assert (process.returncode, SHOW_CURSOR in process.stderr) == (130, False)
+
+
+def test_a_task_that_a_signal_has_forestalled_is_interrupted() -> None:
+    """It has no result."""
+    stop = Stop()
+    stop.request(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        Serial().alone(lambda task, _: task, 1, ignore, stop)

@@ -13,6 +13,7 @@ from ddb_shared.storage.base import Storage
 from ddb_shared.storage.bucket import check_bucket, parse_bucket_url
 from ddb_shared.storage.local import LocalStorage
 from ddb_shared.storage.s3 import S3Storage
+from ddb_shared.storage.upload import SINGLE_BYTES
 from support.accounts import Accounts
 from support.environment import DESTINATION, REGION, SOURCE
 from support.memory import MemoryFolder
@@ -56,6 +57,7 @@ class TestCheckBucket:
         with pytest.raises(BucketError, match=rf"Access denied to bucket {bucket}: s3:ListBucket") as caught:
             check_bucket(accounts.s3(aws, DESTINATION), bucket)
         assert "bucket_policy" in caught.value.remedy
+        assert caught.value.remedy.startswith(f"Check the bucket's name ({bucket}) and the prefix")
         with pytest.raises(BucketError, match=f"or account {SOURCE} does not own it") as caught:
             check_bucket(accounts.s3(aws, DESTINATION), bucket, owner=SOURCE)
         assert "--bucket-owner is wrong, or someone else has taken" in caught.value.remedy
@@ -91,8 +93,9 @@ def test_every_call_names_the_buckets_owner(monkeypatch: pytest.MonkeyPatch) -> 
     storage = S3Storage(client, "bucket", "p")
     list(storage.list())
     storage.write("a", b"x")
-    with storage.open_upload("b") as upload:
-        upload.write(b"x")
+    upload = storage.open_upload("b")
+    upload.write(b"x" * (SINGLE_BYTES + 1))
+    upload.complete()
     storage.abort_uploads()
     client.close()
     assert {

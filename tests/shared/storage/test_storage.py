@@ -1,5 +1,6 @@
 """The contract of storages, and uploads to S3."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from ddb_shared.errors import BucketError
 from ddb_shared.storage import s3
 from ddb_shared.storage.base import ConflictError, Storage
 from ddb_shared.storage.local import LocalStorage
-from ddb_shared.storage.s3 import PART_BYTES, S3Storage
+from ddb_shared.storage.s3 import S3Storage
+from ddb_shared.storage.upload import PART_BYTES, SINGLE_BYTES
 from support.accounts import Accounts
 from support.environment import REGION, SOURCE
 from support.memory import MemoryFolder, data_of
@@ -183,35 +185,58 @@ def test_a_listing_has_every_page(s3_folder: S3Storage, monkeypatch: pytest.Monk
     assert [str(number) for number in range(7)] == [entry.name for entry in s3_folder.list()]
 
 
-def test_an_upload_is_invisible_until_it_is_closed(s3_folder: S3Storage) -> None:
-    """Of several parts; after the close, size and ETag are S3's."""
-    with s3_folder.open_upload("shard") as upload:
-        upload.write(b"x" * (PART_BYTES + 1))
-        assert list(s3_folder.list()) == []
+def requests_of(client: Any) -> list[str]:
+    """The operations that a client sends from now on."""
+    sent: list[str] = []
+    client.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
+    return sent
+
+
+@pytest.mark.parametrize("size", [SINGLE_BYTES + 1, PART_BYTES + 1])
+def test_an_upload_is_invisible_until_it_is_completed(s3_folder: S3Storage, size: int) -> None:
+    """Of one or more parts; afterwards, size and ETag are S3's, and `discard` does nothing."""
+    upload = s3_folder.open_upload("shard")
+    upload.write(b"x")
+    upload.write(b"x" * (size - 1))
+    assert list(s3_folder.list()) == []
+    upload.complete()
+    upload.discard()
     found = s3_folder.stat("shard")
-    assert found.size == PART_BYTES + 1
-    assert found.etag.endswith('-2"')
+    assert found.size == size
+    assert found.etag.endswith(f'-{-(-size // PART_BYTES)}"')
 
 
-def test_an_aborted_upload_leaves_nothing(s3_folder: S3Storage) -> None:
+@pytest.mark.parametrize("size", [0, 100, SINGLE_BYTES])
+def test_a_small_upload_is_one_request(s3_folder: S3Storage, size: int) -> None:
+    """Whole or not at all, also of no bytes."""
+    sent = requests_of(s3_folder._client)
+    upload = s3_folder.open_upload("shard")
+    upload.write(b"x" * size)
+    assert sent == []
+    upload.complete()
+    upload.discard()
+    assert sent == ["PutObject"]
+    stored = s3_folder.read("shard")
+    assert stored is not None
+    assert stored.data == b"x" * size
+
+
+@pytest.mark.parametrize("size", [100, PART_BYTES + 1])
+def test_a_discarded_upload_leaves_nothing(s3_folder: S3Storage, size: int) -> None:
     """Neither an object nor parts that cost money."""
     upload = s3_folder.open_upload("shard")
-    upload.write(b"x" * (PART_BYTES + 1))
-    upload.terminate()
+    upload.write(b"x" * size)
+    upload.discard()
     assert list(s3_folder.list()) == []
     assert s3_folder.abort_uploads() == 0
 
 
-def test_an_error_inside_an_upload_publishes_nothing(s3_folder: S3Storage) -> None:
-    """smart_open aborts when the block is left by an exception."""
-
-    def fail() -> None:
-        with s3_folder.open_upload("shard") as upload:
-            upload.write(b"x" * 100)
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
+def test_a_small_upload_that_is_dropped_publishes_nothing(s3_folder: S3Storage) -> None:
+    """Whatever garbage collection does."""
+    upload = s3_folder.open_upload("shard")
+    upload.write(b"x" * 100)
+    del upload
+    gc.collect()
     assert list(s3_folder.list()) == []
 
 
