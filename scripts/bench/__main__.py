@@ -8,12 +8,13 @@ import platform
 import re
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench.report import markdown, read_csv, table, write_csv
 from bench.rows import Row
 from bench.sections import SECTIONS, Bench
-from bench.services import open_stub
+from bench.services import open_stub, open_tls_stub
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,8 +46,12 @@ def main() -> int:
 def measure(names: list[str], csv: Path, *, quick: bool) -> list[str]:
     """Measures the sections and writes the CSV after each; returns the unexpected failures."""
     rows: list[Row] = []
-    with open_stub() as stub, tempfile.TemporaryDirectory(prefix="ddb-transfer-bench-") as storage:
-        bench = Bench(stub=stub, storage=Path(storage), quick=quick)
+    with ExitStack() as stack:
+        storage = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ddb-transfer-bench-")))
+        stub, tls_stub = stack.enter_context(open_stub()), stack.enter_context(open_tls_stub(storage))
+        bench = Bench(
+            stub=stub, tls_stub=tls_stub, storage=storage, picture=csv.with_name("memory.svg"), quick=quick
+        )
         for name in names:
             rows += SECTIONS[name](bench)
             write_csv(rows, csv)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from local_service import installed, quietly
 
@@ -21,7 +20,6 @@ PROGRAMS: Final = HERE / "programs"
 class Job:
     """One table to move into `copy`: `bucket` and `folder` are the job's own."""
 
-    url: str
     table: str
     copy: str
     bucket: str
@@ -42,19 +40,30 @@ class Contestant:
     imports: Callable[[Job, str], list[str]]
 
 
-def ours(form: str = "jsonl", processes: int = 1) -> Contestant:
-    """Our commands. The parent is a process beside the workers, and counted with them."""
+def ours(form: str = "jsonl", processes: int | None = 1) -> Contestant:
+    """Our commands; without `processes` as they choose. The parent is a process beside the workers, and counted with them."""
+    count = () if processes is None else ("--processes", str(processes))
+    how = "defaults" if processes is None else f"{processes} proc."
+    return _ours(f"ddb-transfer {form}, {how}", (), form, (*count, "--progress", "none", "--json"))
+
+
+def on_cluster(workers: int) -> Contestant:
+    """The same on a Dask cluster, which is counted with them."""
+    before = (sys.executable, str(PROGRAMS / "on_cluster.py"), str(workers))
+    return _ours(f"ddb-transfer, {workers} Dask workers", before, "jsonl", ("--progress", "none", "--json"))
+
+
+def _ours(name: str, before: Sequence[str], form: str, options: Sequence[str]) -> Contestant:
     bin_ = Path(sys.executable).parent
-    options = ["--processes", str(processes), "--progress", "none", "--json"]
 
     def exports(job: Job) -> list[str]:
         place = f"s3://{job.bucket}/export"
-        return [str(bin_ / "ddb-export"), job.table, place, "--format", form, *options]
+        return [*before, str(bin_ / "ddb-export"), job.table, place, "--format", form, *options]
 
     def imports(job: Job, exported: str) -> list[str]:
-        return [str(bin_ / "ddb-import"), json.loads(exported)["export"], job.copy, *options]
+        return [*before, str(bin_ / "ddb-import"), json.loads(exported)["export"], job.copy, *options]
 
-    return Contestant(name=f"ddb-transfer {form}, {processes} proc.", exports=exports, imports=imports)
+    return Contestant(name=name, exports=exports, imports=imports)
 
 
 def boto3() -> Contestant:
@@ -77,11 +86,9 @@ def dynamodump() -> Contestant:
     python = _environment("dynamodump")
 
     def words(mode: str, job: Job) -> list[str]:
-        where = urlsplit(job.url)
         account = ["-r", "eu-west-1", "--accessKey", "1" * 12, "--secretKey", "x", "--log", "ERROR"]
-        server = ["--host", str(where.hostname), "--port", str(where.port)]
         place = ["-s", job.table, "--dumpPath", str(job.storage)]
-        return [python, str(PROGRAMS / "dynamodump_awake.py"), "-m", mode, *place, *server, *account]
+        return [python, str(PROGRAMS / "dynamodump_awake.py"), "-m", mode, *place, *account]
 
     return Contestant(
         name="dynamodump to a folder",

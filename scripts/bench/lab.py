@@ -57,7 +57,7 @@ class Lab:
         table, copy = self.service.tables(shape, items)
         storage = self.storage / f"job{next(self._numbers)}"
         storage.mkdir()
-        job = Job(url=self.service.url, table=table, copy=copy, bucket=storage.name, storage=storage)
+        job = Job(table=table, copy=copy, bucket=storage.name, storage=storage)
         printed = ""
         for direction in (EXPORT, IMPORT):
             words = contestant.exports(job) if direction == EXPORT else contestant.imports(job, printed)

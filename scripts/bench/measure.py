@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +32,10 @@ MIB: Final = 1024.0
 
 @dataclass(kw_only=True)
 class Cost:
-    """What one run cost; seconds, MiB. `busiest_seconds` is the CPU of one process, `process_mib` the peak of one."""
+    """What one run cost; seconds, MiB. `busiest_seconds` is the CPU of one process, `process_mib` the peak of one.
+
+    `timeline` is memory over time: second, the RSS of the largest process then, the sum of all.
+    """
 
     exit_code: int = 0
     wall_seconds: float = 0.0
@@ -42,6 +45,7 @@ class Cost:
     tree_rss_mib: float = 0.0
     tree_pss_mib: float = 0.0
     processes: int = 0
+    timeline: list[tuple[int, float, float]] = field(default_factory=list)
 
 
 class Watch:
@@ -51,7 +55,9 @@ class Watch:
         self.peaks: dict[int, float] = {}
         self.cpu_seconds: dict[int, float] = {}
         self.rss = self.pss = 0.0
+        self.by_second: dict[int, tuple[float, float]] = {}
         self._samples = 0
+        self._started_at = time.monotonic()
 
     def run(self, ended: threading.Event) -> None:
         """Samples until the event is set."""
@@ -60,16 +66,20 @@ class Watch:
 
     def sample(self) -> None:
         """Reads all processes once; those that end meanwhile count with what was read before."""
-        rss = pss = 0.0
+        rss = pss = largest = 0.0
         for pid in descendants(os.getpid()):
             with suppress(OSError):
                 status = Path(f"/proc/{pid}/status").read_text()
-                rss += _mib(status, "VmRSS")
+                own = _mib(status, "VmRSS")
+                rss, largest = rss + own, max(largest, own)
                 self.peaks[pid] = max(self.peaks.get(pid, 0.0), _mib(status, "VmHWM"))
                 self.cpu_seconds[pid] = _own_seconds(pid)
                 if self._samples % SAMPLES_PER_PSS == 0:
                     pss += _mib(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss")
         self._samples += 1
+        second = int(time.monotonic() - self._started_at)
+        before = self.by_second.get(second, (0.0, 0.0))
+        self.by_second[second] = (max(before[0], largest), max(before[1], rss))
         self.rss, self.pss = max(self.rss, rss), max(self.pss, pss)
 
 
@@ -141,6 +151,7 @@ def measured(command: list[str]) -> Cost:
         tree_rss_mib=watch.rss,
         tree_pss_mib=watch.pss,
         processes=len(watch.peaks),
+        timeline=[(second, *mib) for second, mib in watch.by_second.items()],
     )
 
 

@@ -65,6 +65,17 @@ def rows_of(runs: Sequence[Run], *, every_size: bool = False) -> list[Row]:
     return rows
 
 
+def startup_rows(runs: Sequence[Run]) -> list[Row]:
+    """A row for each program and direction; its note compares its CPU with boto3's."""
+    rows = rows_of(runs)
+    of_boto3 = {row.direction: row.cpu_seconds for row in rows if row.contestant == BOTO3}
+    for row in rows:
+        seconds = of_boto3.get(row.direction)
+        if row.cpu_seconds and seconds and row.contestant != BOTO3:
+            row.note = f"start: {row.cpu_seconds / seconds:.2f} times the CPU of {BOTO3}"
+    return rows
+
+
 def fit_rows(runs: Sequence[Run]) -> list[Row]:
     """The straight line through the CPU of each program over all its sizes."""
     rows = []

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench import applying, capturing, partitions, verification
-from bench.contestants import Contestant, boto3, dynamodump, floor, ours
+from bench import applying, capturing, following, partitions, verification
+from bench.contestants import Contestant, boto3, dynamodump, floor, on_cluster, ours
 from bench.lab import Lab, Run
-from bench.rows import Row, fit_rows, rows_of
+from bench.picture import memory_over_time
+from bench.rows import Row, fit_rows, rows_of, startup_rows
 from bench.services import Service, Stub, open_emulator
 from support.services import ServiceMissingError, dynamodb_local, local_aws
 
@@ -32,8 +33,12 @@ SLOW: Final = {
 }
 GROWTH: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 HUGE: Final = (500, 2_000)
+PLATEAU: Final = 10_000_000
 EMULATED: Final = (10_000, 50_000)
+TEN: Final = 10
 REPEATS: Final = 3
+# One costs two seconds, and its noise is that of the whole figure.
+STARTUP_REPEATS: Final = 9
 QUICK_SHARE: Final = 50
 QUICK_SECONDS: Final = 2.0
 
@@ -43,7 +48,9 @@ class Bench:
     """What all sections share. `quick` runs everything with few items: its figures are meaningless."""
 
     stub: Stub
+    tls_stub: Stub
     storage: Path
+    picture: Path
     quick: bool
     labs: list[Lab] = field(default_factory=list)
 
@@ -52,31 +59,48 @@ class Bench:
         self.labs.append(Lab(service or self.stub, self.storage))
         return self.labs[-1]
 
-    @property
-    def repeats(self) -> int:
-        """How often the programs of a headline run."""
-        return 1 if self.quick else REPEATS
-
     def sizes(self, *items: int) -> tuple[int, ...]:
         """Numbers of items; for a quick run only the smallest and largest, divided by QUICK_SHARE."""
         return tuple(max(2, size // QUICK_SHARE) for size in (items[0], items[-1])) if self.quick else items
 
-    def race(self, section: str, contestants: Sequence[Contestant], shape: str) -> list[Run]:
+    def race(
+        self, section: str, contestants: Sequence[Contestant], shape: str, service: Service | None = None
+    ) -> list[Run]:
         """Each program with both of its sizes, in turn."""
-        lab = self.lab()
+        lab = self.lab(service)
         for contestant in contestants:
             for items in self.sizes(*(SLOW if contestant.slow else FAST)[shape]):
                 lab.move(section, contestant, shape, items)
         return lab.runs
 
+    def races(
+        self, section: str, contestants: Sequence[Contestant], service: Service | None = None
+    ) -> list[Row]:
+        """Typical items: the programs in turn, several times."""
+        runs: list[Run] = []
+        for _ in range(1 if self.quick else REPEATS):
+            runs += self.race(section, contestants, "typical", service)
+        return rows_of(runs)
+
 
 def headline(bench: Bench) -> list[Row]:
-    """Typical items: every program, several times in turns."""
+    """Typical items over TLS: every program, several times in turns."""
     contestants = [ours(), ours("parquet"), boto3(), dynamodump(), floor(), floor("bare")]
-    runs: list[Run] = []
-    for _ in range(bench.repeats):
-        runs += bench.race("headline", contestants, "typical")
-    return rows_of(runs)
+    return bench.races("headline", contestants, bench.tls_stub)
+
+
+def plain_http(bench: Bench) -> list[Row]:
+    """The same without TLS, which no service of AWS serves."""
+    return bench.races("plain_http", [ours(), boto3(), floor(), floor("bare")])
+
+
+def startup(bench: Bench) -> list[Row]:
+    """What every command costs once: tables of ten items, with default options."""
+    lab = bench.lab()
+    for _ in range(1 if bench.quick else STARTUP_REPEATS):
+        for contestant in (ours(processes=None), boto3()):
+            lab.move("startup", contestant, "typical", TEN)
+    return startup_rows(lab.runs)
 
 
 def shapes(bench: Bench) -> list[Row]:
@@ -88,10 +112,12 @@ def shapes(bench: Bench) -> list[Row]:
 
 def scaling(bench: Bench) -> list[Row]:
     """One process and two."""
-    runs: list[Run] = []
-    for _ in range(bench.repeats):
-        runs += bench.race("scaling", [ours(processes=1), ours(processes=2)], "typical")
-    return rows_of(runs)
+    return bench.races("scaling", [ours(processes=1), ours(processes=2)])
+
+
+def cluster(bench: Bench) -> list[Row]:
+    """One worker of a Dask cluster and two."""
+    return bench.races("cluster", [on_cluster(1), on_cluster(2)])
 
 
 def growth(bench: Bench) -> list[Row]:
@@ -112,6 +138,16 @@ def memory(bench: Bench) -> list[Row]:
         for items in bench.sizes(*HUGE):
             lab.move("memory", ours(form, 2), "huge", items)
     return rows_of(lab.runs, every_size=True)
+
+
+def plateau(bench: Bench) -> list[Row]:
+    """Memory of the default two processes over a long export and import, as a picture as well."""
+    lab = bench.lab()
+    (items,) = set(bench.sizes(PLATEAU))
+    lab.move("plateau", ours("jsonl", 2), "typical", items)
+    bench.picture.parent.mkdir(exist_ok=True)
+    bench.picture.write_text(memory_over_time(lab.runs))
+    return rows_of(lab.runs)
 
 
 def emulators(bench: Bench) -> list[Row]:
@@ -159,18 +195,28 @@ def applied_changes(bench: Bench) -> list[Row]:
     return applying.measure(bench.stub.url)
 
 
+def followed_changes(bench: Bench) -> list[Row]:
+    """How long a change takes from the source to the destination, at 1,000 changes a second."""
+    return following.measure(bench.stub.url, seconds=QUICK_SECONDS if bench.quick else following.SECONDS)
+
+
 SECTIONS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     section.__name__: section
     for section in (
         headline,
+        plain_http,
+        startup,
         shapes,
         scaling,
+        cluster,
         growth,
         memory,
+        plateau,
         emulators,
         hot_partitions,
         verify,
         captured_changes,
         applied_changes,
+        followed_changes,
     )
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
+
+import trustme
 
 from bench.measure import cpu_seconds_so_far, descendants, waiting_seconds_so_far
 from bench.shapes import item
@@ -57,11 +60,14 @@ class Service(Protocol):
 class Stub:
     """The stub, which has every table of every shape."""
 
-    def __init__(self, url: str, pid: int) -> None:
+    def __init__(self, url: str, pid: int, authority: str | None) -> None:
         self.url = url
         self.environment = {"AWS_ENDPOINT_URL": url}
+        if authority:
+            self.environment["AWS_CA_BUNDLE"] = authority
         self._pid = pid
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=authority))
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trust)
 
     def tables(self, shape: str, items: int) -> tuple[str, str]:
         self._ask(f"/_stub/shape/{shape}")
@@ -134,15 +140,25 @@ class Emulator:
 
 
 @contextmanager
-def open_stub() -> Iterator[Stub]:
+def open_tls_stub(folder: Path) -> Iterator[Stub]:
+    """The stub over TLS; its certificate, and that of the authority which issued it, are written into `folder`."""
+    authority, chain, issuer = trustme.CA(), folder / "stub.pem", folder / "authority.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(chain)
+    authority.cert_pem.write_to_path(issuer)
+    with open_stub("--certificate", str(chain), authority=str(issuer)) as stub:
+        yield stub
+
+
+@contextmanager
+def open_stub(*options: str, authority: str | None = None) -> Iterator[Stub]:
     """The stub in a process of its own."""
-    command = [sys.executable, "-m", "bench.stub"]
+    command = [sys.executable, "-m", "bench.stub", *options]
     with subprocess.Popen(
         command, cwd=SCRIPTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin
         assert process.stdout
-        yield Stub(process.stdout.readline().strip(), process.pid)
+        yield Stub(process.stdout.readline().strip(), process.pid, authority)
         process.stdin.close()
 
 

@@ -156,4 +156,6 @@ def handler() -> Handler:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    uvloop.run(serve(handler(), parser.parse_args().port))
+    parser.add_argument("--certificate", help="a PEM file of the certificate and its key: serve over TLS")
+    options = parser.parse_args()
+    uvloop.run(serve(handler(), options.port, options.certificate))

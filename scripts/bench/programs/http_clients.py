@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,9 @@ from ddb_shared.dynamodb.sigv4 import Credentials, Signer
 
 REGION = os.environ["AWS_DEFAULT_REGION"]
 ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
+TLS = (
+    ssl.create_default_context(cafile=os.environ["AWS_CA_BUNDLE"]) if ENDPOINT.startswith("https:") else None
+)
 
 
 class Client:
@@ -74,8 +78,12 @@ class Bare(Client):
     async def _connection(self) -> _Connection:
         if self._unopened and self._free.empty():
             self._unopened -= 1
-            loop, host, port = asyncio.get_running_loop(), self._host.hostname or "", self._host.port or 80
-            return (await loop.create_connection(_Connection, host, port))[1]
+            loop, host, port = (
+                asyncio.get_running_loop(),
+                self._host.hostname or "",
+                self._host.port or (443 if TLS else 80),
+            )
+            return (await loop.create_connection(_Connection, host, port, ssl=TLS))[1]
         return await self._free.get()
 
 
@@ -129,7 +137,7 @@ async def open_client(http: str, connections: int) -> AsyncIterator[tuple[Client
     if http == "bare":
         yield Bare(connections), signer
         return
-    connector = aiohttp.TCPConnector(limit=connections)
+    connector = aiohttp.TCPConnector(limit=connections, ssl=TLS or True)
     skipped = ("User-Agent", "Accept", "Accept-Encoding")
     async with aiohttp.ClientSession(
         connector=connector, auto_decompress=False, skip_auto_headers=skipped
