@@ -44,7 +44,7 @@ from ddb_shared.permissions import Side
 from ddb_shared.runtime.stop import stop_on_signals
 from ddb_shared.storage.bucket import FULL_CONTROL, parse_bucket_url
 from ddb_shared.table.capacity import Cap
-from ddb_shared.text import printable
+from ddb_shared.text import count_text, printable
 
 EPILOG = f"""\
 Examples:
@@ -466,7 +466,7 @@ def _summary(result: ExportResult) -> str:
         )
     changes = f" {result.changes:,} changes captured." if isinstance(result.changes, int) else ""
     return (
-        f"Exported {result.items:,} items in {result.shards:,} shards, {result.seconds:,.1f} s, "
+        f"Exported {count_text(result.items, 'item')} in {count_text(result.shards, 'shard')}, {result.seconds:,.1f} s, "
         f"{result.consumed_rcu:,.1f} RCU, {result.throttled:,} times throttled.{changes}"
     )
 

@@ -23,7 +23,7 @@ from ddb_shared.storage.bucket import parse_bucket_url
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.storage.upload import PART_BYTES
 from ddb_shared.table.description import Table, describe
-from ddb_shared.table.segments import choose_segments
+from ddb_shared.table.segments import PAGE_BYTES, choose_segments
 
 
 def plan_export(options: NewExport, aws: Aws) -> DryRunPlan:
@@ -57,7 +57,9 @@ def _plan_scan(options: NewExport, aws: Aws, table: Table, exports: S3Storage) -
 
 
 def _plan(options: NewExport, table: Table, aws: Aws, results: list[Check], exports: S3Storage) -> DryRunPlan:
-    segments = options.requested.segments or choose_segments(table)
+    segments = options.requested.segments or choose_segments(
+        table, fits_page=options.common.chooses_processes and table.size_bytes <= PAGE_BYTES
+    )
     units = max(
         read_units(table.size_bytes, consistent=bool(options.requested.consistent_read)), segments * 0.5
     )

@@ -65,11 +65,15 @@ def choose_format_options(
     aws: Aws,
     stop: Stop,
     *,
+    fits_page: bool = False,
     share: CapShare | None = None,
 ) -> tuple[FormatOptions, float]:
-    """The format of a new export, and the read capacity units consumed by sampling for its columns; `share` is of the cap."""
+    """The format of a new export, and the read capacity units consumed by sampling for its columns.
+
+    `fits_page` says that the table is known to be small, as of `choose_segments`; `share` is of the cap.
+    """
     kind = requested.format or JSONL
-    segments = requested.segments or choose_segments(table)
+    segments = requested.segments or choose_segments(table, fits_page=fits_page)
     columns: tuple[Column, ...] = ()
     consumed_rcu = 0.0
     if kind == PARQUET:

@@ -20,7 +20,7 @@ from ddb_shared.report.runs import RunRecord
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.storage.upload import PART_BYTES
 from ddb_shared.table.description import from_description
-from ddb_shared.text import size_text
+from ddb_shared.text import count_text, size_text
 
 
 def write_report(
@@ -61,7 +61,7 @@ def _page(aws: Aws, storage: S3Storage, manifest: Manifest, records: list[RunRec
             ),
             (
                 "Stored",
-                f"{size_text(stored)} in {len(manifest.shards):,} shards, {manifest.options.format}, {manifest.options.compression}",
+                f"{size_text(stored)} in {count_text(len(manifest.shards), 'shard')}, {manifest.options.format}, {manifest.options.compression}",
             ),
             ("Reads", "consistent" if manifest.options.consistent_read else "eventually consistent"),
             ("Read units", f"{manifest.consumed_rcu:,.1f}"),

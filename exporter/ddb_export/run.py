@@ -176,7 +176,7 @@ def _scan(
         {state.segment for state in load_states(export.storage) if state.done} if export.done_items else set()
     )
     max_rcu = _max_rcu(export, options)
-    small = not common.scheduler and common.processes is None and is_small(aws, export.table)
+    small = common.chooses_processes and (settings.segments == 1 or is_small(aws, export.table))
     task = ScanTask(
         aws=common.aws,
         table=export.table.address,

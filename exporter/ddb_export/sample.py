@@ -24,23 +24,30 @@ SAMPLE_ITEMS: Final = 2_000
 # Pages of at most 1 MB: 64 MB and 8,192 read units for a table of the largest items.
 MAX_SEGMENTS: Final = 64
 _CONCURRENCY: Final = 8
+# What one unit of an eventually consistent Scan reads.
+_UNIT_BYTES: Final = 8 * 1024
 
 
-def is_small(aws: Aws, table: Table) -> bool:
-    """Whether one core scans the table faster than worker processes start.
+def is_small(aws: Aws, table: Table, max_bytes: int = SMALL_BYTES) -> bool:
+    """Whether the table has at most `max_bytes`; by default, what one core scans faster than worker processes start.
 
     DescribeTable's size is up to six hours old, so one page of a sixteenth of the table must confirm it, which costs up to
     128 read units if the table is larger.
     """
-    if table.size_bytes > SMALL_BYTES:
+    if table.size_bytes > max_bytes:
         return False
     try:
         page = aws.best_effort_dynamodb.scan(
-            TableName=table.address, Select="COUNT", Segment=0, TotalSegments=MIN_SEGMENTS
+            TableName=table.address,
+            Select="COUNT",
+            Segment=0,
+            TotalSegments=MIN_SEGMENTS,
+            ReturnConsumedCapacity="TOTAL",
         )
     except (ClientError, BotoCoreError):  # a busy table, or no permission: the scan itself reports it
         return False
-    return "LastEvaluatedKey" not in page
+    units = page.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
+    return "LastEvaluatedKey" not in page and units * _UNIT_BYTES * MIN_SEGMENTS <= max_bytes
 
 
 class Sample(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from ddb_export.encoding import Encoding
 from ddb_export.format_options import NO_BASE, choose_format_options, encoding_of, refuse_other_options
 from ddb_export.options import NewExport, ResumedExport
 from ddb_export.preflight import checks
+from ddb_export.sample import is_small
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.preflight import bucket_checks, require
 from ddb_shared.errors import ExportError
@@ -27,6 +28,7 @@ from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.bucket import parse_bucket_url
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.table.description import Table, describe, find
+from ddb_shared.table.segments import PAGE_BYTES
 from ddb_shared.table.settings import Setting, read_settings, unknown_settings
 from ddb_shared.times import now_text
 
@@ -68,11 +70,7 @@ def start(options: NewExport, aws: Aws, stop: Stop) -> Export:
     require(checks(options, aws, table, exports))
     storage = exports.below(options.export_id or manifests.new_export_id(time.time()))
     settings, sampled_rcu = (
-        (NO_BASE, 0.0)
-        if options.changes_only
-        else choose_format_options(
-            options.requested, options.max_rcu, table, aws, stop, share=options.common.share
-        )
+        (NO_BASE, 0.0) if options.changes_only else _choose_format_options(options, table, aws, stop)
     )
     started = Started(
         started_at=now_text(),
@@ -86,6 +84,16 @@ def start(options: NewExport, aws: Aws, stop: Stop) -> Export:
         declare(storage, table, changes_only=options.changes_only)
     storage.write(manifests.STARTED, msgspec.json.encode(started), new=True)
     return Export(storage, table, started, done_items=0)
+
+
+def _choose_format_options(
+    options: NewExport, table: Table, aws: Aws, stop: Stop
+) -> tuple[FormatOptions, float]:
+    requested, common = options.requested, options.common
+    fits_page = requested.segments is None and common.chooses_processes and is_small(aws, table, PAGE_BYTES)
+    return choose_format_options(
+        requested, options.max_rcu, table, aws, stop, fits_page=fits_page, share=common.share
+    )
 
 
 def find_complete(options: ResumedExport, aws: Aws) -> tuple[S3Storage, Manifest | None]:

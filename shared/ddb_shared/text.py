@@ -18,6 +18,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def count_text(count: int, noun: str) -> str:
+    """How many of something: `1 shard`, `1,234 shards`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def size_text(size_bytes: float) -> str:
     """A number of bytes as people read it: `812 bytes`, `1.2 MB`, `3.4 TB`; in powers of 1,000, as AWS bills."""
     if size_bytes < 1000:  # noqa: PLR2004 - the next unit

@@ -110,14 +110,20 @@ def test_an_empty_table_is_an_export(mover: Mover, tables: Callable[..., tuple[s
     assert (result["items_written"], result["shards_total"]) == (0, 0)
 
 
+@pytest.mark.parametrize(("options", "segments"), [((), 1), (("--processes", "2"), 16)])
 def test_the_layout_is_aws_s_own(
-    aws_mover: Mover, aws: Endpoint, accounts: Accounts, unique_name: Callable[[], str]
+    aws_mover: Mover,
+    aws: Endpoint,
+    accounts: Accounts,
+    unique_name: Callable[[], str],
+    options: tuple[str, ...],
+    segments: int,
 ) -> None:
     """Nothing but what the layout names; AWS's manifests describe the shards with their true checksums."""
     source = unique_name()
     create_table(accounts.dynamodb(aws, SOURCE), source)
     fill(accounts.dynamodb(aws, SOURCE), source, varied_items(500))
-    export = aws_mover.exported(source)
+    export = aws_mover.exported(source, *options)
     s3, prefix = accounts.s3(aws, DESTINATION), export.removeprefix(f"s3://{aws_mover.bucket}/")
     listed = s3.list_objects_v2(Bucket=aws_mover.bucket)["Contents"]
     objects = {
@@ -146,7 +152,7 @@ def test_the_layout_is_aws_s_own(
         "lease.json",
     }
     assert {name for name in objects if name.startswith("segments/")} == {
-        f"segments/{segment:04d}.json" for segment in range(16)
+        f"segments/{segment:04d}.json" for segment in range(segments)
     }
     data = {name for name in objects if name.startswith("data/")}
     assert data == {shard["key"].removeprefix(prefix) for shard in manifest["shards"]}

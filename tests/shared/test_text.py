@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ddb_shared.text import columns_text, duration_text, printable, size_text, told_once
+from ddb_shared.text import columns_text, count_text, duration_text, printable, size_text, told_once
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,12 @@ def test_other_text_stays() -> None:
     """Newlines and tabs of our own messages, letters of every script, emoji."""
     text = "Größe 大 😀\n\tnext"
     assert printable(text) == text
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, "0 shards"), (1, "1 shard"), (1_234, "1,234 shards")])
+def test_one_is_not_many(count: int, expected: str) -> None:
+    """As people write it."""
+    assert expected == count_text(count, "shard")
 
 
 @pytest.mark.parametrize(

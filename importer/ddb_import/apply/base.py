@@ -15,6 +15,7 @@ from ddb_shared.format.changes import StreamRecord
 from ddb_shared.runtime.progress import ProgressEvent
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.s3 import S3Storage
+from ddb_shared.text import count_text
 
 POLL_SECONDS: Final = 2.0
 # For the turn of a table of a move, which may be hours away.
@@ -107,4 +108,4 @@ def _is_complete(folder: S3Storage) -> bool:
 
 def _status(folder: S3Storage) -> str:
     sizes = [entry.size for entry in folder.list(manifests.DATA)]
-    return f"{len(sizes):,} shards, {sum(sizes) / 1e6:,.1f} MB exported so far"
+    return f"{count_text(len(sizes), 'shard')}, {sum(sizes) / 1e6:,.1f} MB exported so far"

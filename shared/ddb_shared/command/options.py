@@ -168,6 +168,11 @@ class Common:
     report: Path | None = None
     invocation: Invocation = field(default_factory=Invocation)
 
+    @property
+    def chooses_processes(self) -> bool:
+        """Whether no option says where the work is done."""
+        return not self.scheduler and self.processes is None
+
     def runner(self, *, small: bool = False) -> Runner:
         """The pool that the options ask for; by default, `small` work is done in this process."""
         from ddb_shared.runtime.processes import Processes  # noqa: PLC0415 - 50 ms that `--help` does without

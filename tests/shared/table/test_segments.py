@@ -41,6 +41,11 @@ def test_segments_grow_with_the_table_between_bounds(size_bytes: int, segments: 
     assert segments == choose_segments(table_of(size_bytes))
 
 
+def test_a_table_of_a_page_is_one_segment() -> None:
+    """If its size is known, not only described."""
+    assert 1 == choose_segments(table_of(500), fits_page=True)
+
+
 @given(segments=st.sets(st.integers(0, 9_999), max_size=200), workers=st.integers(1, 64))
 def test_every_segment_is_assigned_once_and_evenly(segments: set[int], workers: int) -> None:
     """No worker has two more than another, and each has its share of the whole range."""
