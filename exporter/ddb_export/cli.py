@@ -126,7 +126,7 @@ class ColumnTypes(click.ParamType[Columns]):
     "--segments",
     type=click.IntRange(1, 9999),
     metavar="N",
-    help="Number of scan segments.  [default: one per 64 MiB of the table, 16 to 1,024]",
+    help="Number of scan segments.  [default: one per 64 MiB of the table, 16 to 1,024; 1 for a table of up to 1 MiB]",
 )
 @click.option(
     "--consistent-read",
