@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import itertools
+import math
 import sys
 import threading
 import time
@@ -35,13 +37,26 @@ class Style(enum.StrEnum):
     NONE = "none"
 
 
-class Screen:
-    """The place of the bars on a terminal: those of tables that are worked on at the same time are below each other."""
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What rich shows, and its height in lines."""
 
-    def __init__(self) -> None:
+    content: Any
+    height: int
+
+
+class Screen:
+    """The place of the bars on a terminal: those of tables that are worked on at the same time are below each other.
+
+    Where they are higher than the terminal, those that began first are shown, and how many more there are.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
-        self._pictures: dict[object, Any] = {}
+        self._pictures: dict[object, Picture] = {}
         self._live: Any = None
+        self._clock = clock
+        self._refreshed_at = -math.inf
 
     @cached_property
     def _console(self) -> Any:
@@ -54,16 +69,19 @@ class Screen:
         """In characters."""
         return int(self._console.width)
 
-    def show(self, owner: object, picture: Any) -> None:
-        """Shows the picture in place of the owner's last one."""
+    def show(self, owner: object, picture: Picture) -> None:
+        """Shows the picture in place of the owner's last one, now or with that of the next owner who comes."""
         import rich.live  # noqa: PLC0415 - as above
 
         with self._lock:
+            is_new = owner not in self._pictures
             self._pictures[owner] = picture
             if self._live is None:
                 self._live = rich.live.Live(console=self._console, transient=True, auto_refresh=False)
                 self._live.start()
-            self._refresh()
+            # each of 40 bars comes as often as a single one, and all are drawn each time
+            if is_new or self._clock() - self._refreshed_at >= _REFRESH_SECONDS / 2:
+                self._refresh()
 
     def remove(self, owner: object) -> None:
         """Takes the owner's picture away; without any, the terminal is as it was before."""
@@ -77,7 +95,24 @@ class Screen:
     def _refresh(self) -> None:
         from rich.console import Group  # noqa: PLC0415 - as above
 
-        self._live.update(Group(*self._pictures.values()), refresh=True)
+        self._live.update(Group(*self._fitting()), refresh=True)
+        self._refreshed_at = self._clock()
+
+    def _fitting(self) -> list[Any]:
+        """The pictures that the terminal is high enough for, and a line about the others; the first is shown in any case."""
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        pictures = list(self._pictures.values())
+        heights = list(itertools.accumulate(picture.height for picture in pictures))
+        height = int(self._console.height)
+        count = len(pictures)
+        if heights and heights[-1] > height:
+            count = max(sum(total < height for total in heights), 1)
+        more = len(pictures) - count
+        return [
+            *(picture.content for picture in pictures[:count]),
+            *([Text(f"… and {more:,} more")] if more else []),
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +173,7 @@ class Bar:
         self._screen.remove(self)
         _announce(progress)  # the bar is gone, its last line stays
 
-    def _picture(self, progress: Progress) -> Any:
+    def _picture(self, progress: Progress) -> Picture:
         from rich.console import Group  # noqa: PLC0415 - as above
         from rich.progress_bar import ProgressBar  # noqa: PLC0415 - as above
         from rich.table import Table  # noqa: PLC0415 - as above
@@ -153,8 +188,10 @@ class Bar:
         bar = ProgressBar(total=total, completed=progress.done_items, pulse=total is None)
         table = table_in_hand()
         action = f"{table}: {progress.action}" if table else progress.action
-        head.add_row(Text(action, style="bold"), bar, Text(percent))
-        return Group(head, *self._wrapped(progress))
+        head.add_row(Text(action, style="bold", no_wrap=True, overflow="ellipsis"), bar, Text(percent))
+        lines = list(self._wrapped(progress))
+        height = 1 + sum(max(math.ceil(line.cell_len / self._screen.width), 1) for line in lines)
+        return Picture(Group(head, *lines), height)
 
     def _wrapped(self, progress: Progress) -> Iterator[Any]:
         """The parts in lines, none of them broken unless it is wider than the terminal."""

@@ -55,7 +55,7 @@ def test_a_bar_shows_no_control_characters_of_others(capsys: pytest.CaptureFixtu
     progress.obey(500.0, paused=False, told="12:00:00Z by \x1b[2Jalice")
     console = rich.console.Console(width=200, file=io.StringIO(), force_terminal=True)
     bar = Bar(progress, Screen())
-    console.print(bar._picture(progress))
+    console.print(bar._picture(progress).content)
     bar.close(progress)
     shown: str = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b[2J" not in shown + capsys.readouterr().err
@@ -75,7 +75,7 @@ def test_a_bar_is_readable_at_every_width(
     console = rich.console.Console(width=width, file=io.StringIO())
     bar = Bar(progress, Screen())
     bar._screen.__dict__["_console"] = console
-    console.print(bar._picture(progress))
+    console.print(bar._picture(progress).content)
     bar.close(progress)
     shown: str = console.file.getvalue()  # type: ignore[attr-defined]
     lines = shown.splitlines()
@@ -112,6 +112,53 @@ def test_bars_of_several_tables_stand_below_each_other(capsys: pytest.CaptureFix
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("name", ["t", "a-name-that-is-much-longer-than-the-terminal-is-wide"])
+def test_bars_that_do_not_fit_are_counted(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many as the terminal has lines for are shown; as they end, the others take their place."""
+    screen, progress = Screen(), Progress("export", 10)
+    file = io.StringIO()
+    screen.__dict__["_console"] = rich.console.Console(width=60, height=10, file=file, force_terminal=True)
+    bars = []
+    for number in range(40):
+        with about(f"{number:02d}-{name}"):
+            bars.append(Bar(progress, screen))
+    assert "… and 36 more" in file.getvalue()
+    last = file.getvalue().rpartition("\x1b[2K")[2]
+    assert ["00", "01", "02", "03"] == re.findall(rf"(\d\d)-{name[:20]}", last)
+    for bar in bars[:34]:
+        bar.close(progress)
+    last = file.getvalue().rpartition("\x1b[2K")[2]
+    assert ["34", "35", "36", "37"] == re.findall(rf"(\d\d)-{name[:20]}", last)
+    assert "… and 2 more" in last
+    bars[34].close(progress)
+    assert "more" not in file.getvalue().rpartition("\x1b[2K")[2]
+    for bar in bars[35:]:
+        bar.close(progress)
+    capsys.readouterr()
+
+
+def test_bars_are_drawn_a_few_times_a_second_however_many_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One that comes soon after another is drawn with the next."""
+    now = [0.0]
+    screen, progress = Screen(lambda: now[0]), Progress("export", 10)
+    file = io.StringIO()
+    screen.__dict__["_console"] = rich.console.Console(width=100, file=file, force_terminal=True)
+    bars = [Bar(progress, screen) for _ in range(4)]
+    length = len(file.getvalue())
+    for bar in bars:
+        bar.refresh(progress)
+    assert length == len(file.getvalue())
+    now[0] += 0.25
+    for bar in bars:
+        bar.refresh(progress)
+    assert 4 == file.getvalue()[length:].count("export")
+    for bar in bars:
+        bar.close(progress)
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize("variable", ["", "1"])
 def test_no_color_switches_colors_off(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal that has colors, where NO_COLOR is set and not empty."""
@@ -121,7 +168,7 @@ def test_no_color_switches_colors_off(variable: str, monkeypatch: pytest.MonkeyP
     progress.add(ProgressEvent(items=5, rejected=7))
     console = rich.console.Console(width=80, file=io.StringIO(), force_terminal=True)
     bar = Bar(progress, Screen())
-    console.print(bar._picture(progress))
+    console.print(bar._picture(progress).content)
     bar.close(progress)
     shown: str = console.file.getvalue()  # type: ignore[attr-defined]
     assert "7 rejected" in shown
