@@ -153,13 +153,16 @@ def run_action(common: Common, options: FollowOptions) -> None:
     from ddb_export.capture import gate  # noqa: PLC0415 - as above
 
     common, aws = open_session(common, Side.SOURCE)
+    caller = common.invocation
     with stop_on_signals() as stop:
         result: move_end.EndResult | move_end.MoveEnd
         match options:
             case FollowOptions(finish=str(url)) if is_move(url):
-                result = move_end.finish_move(aws, url, stop, block_writes=options.block_writes)
+                result = move_end.finish_move(
+                    aws, url, stop, block_writes=options.block_writes, caller=caller
+                )
             case FollowOptions(finish=str(url)):
-                result = gate.finish(aws, url, stop, block_writes=options.block_writes)
+                result = gate.finish(aws, url, stop, block_writes=options.block_writes, caller=caller)
             case FollowOptions(unblock=str(url)) if is_move(url):
                 result = move_end.unblock_move(aws, url, stop)
             case FollowOptions(unblock=str(url)):
@@ -168,6 +171,6 @@ def run_action(common: Common, options: FollowOptions) -> None:
                 result = move_end.cancel_move(aws, url, stop)
             case _:
                 result = gate.cancel(aws, str(options.cancel), stop)
-    print_result(result, result.text(), as_json=common.as_json)
+    print_result(result, result.text(caller), as_json=common.as_json)
     if isinstance(result, move_end.MoveEnd):
         sys.exit(result.exit_code)

@@ -25,8 +25,9 @@ from ddb_export.options import (
 )
 from ddb_export.preflight import place_checks, table_checks, with_acl
 from ddb_export.result import ExportResult
-from ddb_export.run import resumed_after_loss, run_export
+from ddb_export.run import run_export
 from ddb_shared.aws.clients import Aws
+from ddb_shared.command.invocation import Invocation
 from ddb_shared.command.move import COMPLETE, INCOMPLETE, MovePlan, for_each_table, refuse_for_move
 from ddb_shared.command.plan import DryRunPlan
 from ddb_shared.command.preflight import bucket_checks, require, run_checks
@@ -37,8 +38,8 @@ from ddb_shared.format import manifest as manifests
 from ddb_shared.format import moves
 from ddb_shared.format.moves import FOLLOW_FORMAT, FORMAT, Move, MovedTable, MoveFormat
 from ddb_shared.report.move_page import publish_move
-from ddb_shared.runtime.events import about, announce
-from ddb_shared.runtime.lease import hold
+from ddb_shared.runtime.events import about, announce, warn
+from ddb_shared.runtime.lease import LeaseLostError, hold
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.base import Storage
 from ddb_shared.storage.bucket import parse_bucket_url
@@ -83,16 +84,17 @@ def run_move(
     at_once = options.common.tables_at_once
     copy = options.common.report
     options = replace(options, common=for_each_table(options.common, options.max_rcu))
-    bases = _Bases(url, len(move.exports))
+    bases = _Bases(url, len(move.exports), options.common.invocation)
     activity = f"The move {url} is already being exported"
     leases = _lease_folder(options, aws, root, move)
-    with resumed_after_loss(remedy), hold(leases, Stop(), activity=activity) as lease:
+    with hold(leases, Stop(), activity=activity, on_lost=_tell_lost) as lease:
 
         def export(index: int, part: Stop, turn: Turn) -> ExportResult:
-            lease.check()  # its loss interrupts no export, which has a lease of its own
             moved = move.exports[index]
+            if lease.is_lost:  # which interrupts no export: each has a lease of its own
+                raise StateError("Not begun, since the lease of the move was lost.", remedy)
 
-            def next_table(_: str) -> None:
+            def next_table(*_: object) -> None:
                 bases.add(moved.table)
                 turn.give_up()
 
@@ -120,11 +122,18 @@ def run_move(
     return found, resume
 
 
+def _tell_lost(error: LeaseLostError) -> None:
+    warn(
+        f"{error.message}\nTables that are being exported continue; no other one begins. Another run may have taken over."
+    )
+
+
 class _Bases:
     """Counts the tables whose base is complete, and says what to do once that is so of all."""
 
-    def __init__(self, url: str, tables: int) -> None:
+    def __init__(self, url: str, tables: int, caller: Invocation) -> None:
         self._url = url
+        self._caller = caller
         self._tables = tables
         self._lock = threading.Lock()
         self._complete: set[str] = set()
@@ -139,7 +148,7 @@ class _Bases:
             with about(""):
                 announce(
                     f"All bases are complete. Load them and apply the changes with: ddb-import {self._url} --follow\n"
-                    f"When the writers have stopped: ddb-export --finish {self._url}"
+                    f"When the writers have stopped: {self._caller.next('--finish', self._url)}"
                 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,11 +13,12 @@ import msgspec
 
 from ddb_export.capture import gate
 from ddb_export.capture.gate import Gate
-from ddb_export.capture.result import CancelResult, FinishResult, UnblockResult
+from ddb_export.capture.result import CancelResult, FinishResult, UnblockResult, denied
 from ddb_shared.aws.clients import Aws
+from ddb_shared.command.invocation import Invocation
 from ddb_shared.command.move import FAILED, INCOMPLETE
 from ddb_shared.command.preflight import bucket_checks, require
-from ddb_shared.errors import EXIT_FAILED, ExportError, StateError, TransferError
+from ddb_shared.errors import EXIT_FAILED, ExportError, StateError, TransferError, map_error
 from ddb_shared.format import changes as log
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format import moves
@@ -51,15 +54,15 @@ class MoveEnd(msgspec.Struct, frozen=True, kw_only=True):
         """0 only if it is done for every table."""
         return EXIT_FAILED if self.status == INCOMPLETE else 0
 
-    def text(self) -> str:
-        """One table of all tables for people, what failed, and what to do next."""
+    def text(self, caller: Invocation) -> str:
+        """One table of all tables for people, what failed, and what the caller does next."""
         failed = [one for one in self.exports if one.error is not None]
         finished = [one.result for one in self.exports if isinstance(one.result, FinishResult)]
         lines = [columns_text(_HEAD, [_row(one) for one in self.exports])]
         lines += [f"{one.table} failed: {one.error}\n{one.remedy}".rstrip() for one in failed]
         if failed:
             others = "" if len(failed) == len(self.exports) else "The other tables are done. "
-            lines.append(f"{others}Run the same command again once that is corrected.")
+            lines.append(f"{others}Run the same command again once that is corrected:\n  {caller.line()}")
         lines += dict.fromkeys(result.explains for result in finished)
         if finished and not failed:
             lines.append(
@@ -71,12 +74,11 @@ class MoveEnd(msgspec.Struct, frozen=True, kw_only=True):
             if isinstance(one.result, FinishResult | CancelResult) and one.result.writes_blocked
         ]
         if blocked:
-            lines.append(
-                f"Writes to {', '.join(blocked)} are still denied. Allow them again with: ddb-export --unblock {self.move}"
-            )
+            lines.append(denied(self.move, caller, ", ".join(blocked)))
         return "\n".join(lines)
 
 
+_BLOCKED: Final = "tables that it has blocked"
 _HEAD: Final = ("STATUS", "TABLE", "CHANGES", "PROOF", "EXPORT")
 
 
@@ -91,7 +93,7 @@ def _row(one: MovedEnd) -> Sequence[str]:
     )
 
 
-def finish_move(aws: Aws, url: str, stop: Stop, *, block_writes: bool) -> MoveEnd:
+def finish_move(aws: Aws, url: str, stop: Stop, *, block_writes: bool, caller: Invocation) -> MoveEnd:
     """Closes the captures of all tables once nothing arrives for any of them.
 
     Raises StateError, with every stream untouched, where one base is unfinished or one table is still written to.
@@ -101,15 +103,15 @@ def finish_move(aws: Aws, url: str, stop: Stop, *, block_writes: bool) -> MoveEn
     with ExitStack() as stack:
 
         def open_gate(moved: MovedTable) -> Gate:
-            _require_begun(aws, moved, url)
-            found = Gate(aws, moved.export, stop.part())
+            _require_begun(aws, moved, url, caller)
+            found = Gate(aws, moved.export, stop.part(), caller)
             found.check(block_writes=block_writes)
             return found
 
         gates = _all_or_none(move, open_gate, stop, url)
         for one in gates.values():
             stack.enter_context(one)
-        blocked = f"\n{_unblock_remedy(url)}" if block_writes else ""
+        blocked = f"\n{denied(url, caller, _BLOCKED)}" if block_writes else ""
         stop.explain(f"Nothing is finished yet; the streams are untouched.{blocked}", saved=True)
         waiting = move.exports
         while waiting:
@@ -170,16 +172,12 @@ def _following(aws: Aws, url: str) -> Move:
     return move
 
 
-def _require_begun(aws: Aws, moved: MovedTable, url: str) -> None:
+def _require_begun(aws: Aws, moved: MovedTable, url: str, caller: Invocation) -> None:
     if log.read_stream(manifests.export_storage(aws.s3, moved.export)) is None:
         raise ExportError(
             f"The export of {moved.table} has not begun.",
-            f"Wait for it, or resume the move with: ddb-export --resume {url}",
+            f"Wait for it, or resume the move with: {caller.next('--resume', url)}",
         )
-
-
-def _unblock_remedy(url: str) -> str:
-    return f"Writes to tables that it has blocked are still denied. Allow them again with: ddb-export --unblock {url}"
 
 
 def _of_each(
@@ -193,11 +191,32 @@ def _of_each(
                 return work(moved)
             except TransferError as error:
                 return error
+            except Exception as error:  # noqa: BLE001 - the results of the other tables are not lost for it
+                return _told(error, moved.table)
 
     with ThreadPoolExecutor(len(move.exports)) as pool:
         outcomes = list(pool.map(guarded, move.exports))
     stop.check()
     return dict(zip([moved.table for moved in move.exports], outcomes, strict=True))
+
+
+def _told(error: Exception, table: str) -> TransferError:
+    """A foreign error as one of this package; that of a bug is told with its traceback."""
+    mapped = map_error(error, f"end the capture of {table}")
+    if mapped is not None:
+        return mapped
+    bug = TransferError(
+        f"{type(error).__name__}: {error}",
+        "This is a bug in ddb-transfer; please report it with the traceback.",
+    )
+    announce(
+        f"Error: {bug.message}\n{''.join(traceback.format_exception(error))}",
+        event="table_failed",
+        level=logging.ERROR,
+        error=bug.message,
+        remedy=bug.remedy,
+    )
+    return bug
 
 
 def _all_or_none(

@@ -25,6 +25,7 @@ from ddb_export.start import Export, find_complete, load_states, reopen, start, 
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.control import Controllable, controlled
 from ddb_shared.command.identity import expiry_warnings
+from ddb_shared.command.invocation import Invocation
 from ddb_shared.command.plan import read_units, seconds_for
 from ddb_shared.dynamodb.rate import max_workers_at
 from ddb_shared.errors import AccessError, BucketError, ServiceError, StateError
@@ -51,7 +52,7 @@ def run_export(
     stop: Stop,
     on_begun: Callable[[str], None] = lambda _: None,
     *,
-    on_base: Callable[[str], None] = tell_next_steps,
+    on_base: Callable[[str, Invocation], None] = tell_next_steps,
     before_scan: Callable[[], None] = lambda: None,
 ) -> ExportResult:
     """Exports the table, or finishes an interrupted export.
@@ -92,7 +93,7 @@ def run_export(
                     complete = finish(export, aws)
                     write_report(aws, export.storage, complete, copy=options.common.report)
                 if capture is not None:
-                    on_base(export.storage.url)
+                    on_base(export.storage.url, options.common.invocation)
                     closed = wait_for_end(capture, options.common.progress)
                     stop.check()
                     lease.check()

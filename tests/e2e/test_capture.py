@@ -17,6 +17,7 @@ import pytest
 
 from ddb_export.capture import gate
 from ddb_shared.aws.clients import Aws, AwsOptions
+from ddb_shared.command.invocation import Invocation
 from ddb_shared.errors import StateError
 from ddb_shared.runtime import lease as leases
 from ddb_shared.runtime.stop import Stop
@@ -364,7 +365,7 @@ def test_a_table_that_is_written_to_is_not_finished(aws_lab: Lab, monkeypatch: p
         with pytest.raises(
             StateError, match=r"still being written: [\d,]+ changes arrived .* The stream is untouched"
         ):
-            gate.finish(aws, location, Stop(), block_writes=False)
+            gate.finish(aws, location, Stop(), block_writes=False, caller=Invocation("ddb-export"))
         assert (None, True) == (process.poll(), lab.stream_is_enabled())
         assert lab.storage(location).read("changes/finish.json") is None
 

@@ -1,8 +1,8 @@
 """A move of several tables: what a resumed one does first, what is refused of it, and what it says to run next."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +23,8 @@ from ddb_shared.format import manifest as manifests
 from ddb_shared.format import moves
 from ddb_shared.format.changes import Closed, StreamRecord
 from ddb_shared.format.moves import FOLLOW_FORMAT, Move, MovedTable, MoveFormat
+from ddb_shared.runtime import lease
 from ddb_shared.runtime.display import ProgressOptions, Style
-from ddb_shared.runtime.lease import LeaseLostError
 from ddb_shared.runtime.stop import Stop
 from support.memory import MemoryFolder
 
@@ -165,21 +165,32 @@ def test_a_move_that_follows_has_no_metrics_on_resume(lab: Lab, monkeypatch: pyt
         lab.run(lambda *_, **__: exported(), monkeypatch)
 
 
-def test_a_move_whose_lease_is_lost_is_resumed_by_its_location(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+def test_a_move_whose_lease_is_lost_tells_so_at_once_and_keeps_its_results(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command that began it would begin another one."""
+    """What is being exported goes on, no further table begins, and the message of those names the command that resumes the move."""
+    root = MemoryFolder("lease")
+    monkeypatch.setattr(move, "_lease_folder", lambda *_: root)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    told = list[str]()
 
-    @contextmanager
-    def lost(*_: object, **__: object) -> Iterator[Any]:
-        yield SimpleNamespace(check=lambda: None)
-        raise LeaseLostError("lost", "run the same command again")
+    def export(*_: Any, **__: Any) -> Any:
+        root.write(lease.FILE, b"{}")  # another run takes it
+        deadline = time.monotonic() + 10
+        while not any(map(is_about_loss, told)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+            told.extend(capsys.readouterr().err.split("\n"))
+        return exported()
 
-    monkeypatch.setattr(move, "hold", lost)
-    with pytest.raises(LeaseLostError) as raised:
-        lab.run(lambda *_, **__: exported(), monkeypatch)
-    assert f"ddb-export --resume {MOVE}" in raised.value.remedy
-    assert "same command" not in raised.value.remedy
+    def is_about_loss(line: str) -> bool:
+        return "lease.json was lost" in line
+
+    lab.options = replace(lab.options, common=replace(lab.options.common, tables_at_once=1))
+    monkeypatch.setattr(move, "run_export", export)
+    result, _ = move.run_move(lab.options, lab.aws, Stop())
+    assert ["complete", *["failed"] * 3] == [one.status for one in result.exports]
+    assert any(map(is_about_loss, told))
+    assert f"ddb-export --resume {MOVE}" in str(result.exports[1].remedy)
 
 
 def test_a_capture_ends_with_whoever_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from ddb_export import move_end
 from ddb_export.capture import gate
 from ddb_export.capture.result import CancelResult
 from ddb_export.move_end import MovedEnd, MoveEnd, cancel_move, finish_move
+from ddb_shared.command.invocation import Invocation
 from ddb_shared.errors import Interrupted, StateError, TableError
 from ddb_shared.format import changes as log
 from ddb_shared.format import manifest as manifests
@@ -19,6 +20,7 @@ from ddb_shared.runtime.stop import Stop
 from support.memory import MemoryFolder
 
 URL = "s3://bucket/moves/01715685260608-c488b4e0.json"
+CALLER = Invocation("ddb-export", (("finish", ("--finish", URL)), ("profile", ("--profile", "old"))))
 TABLES = ("aaa", "bbb")
 RECORD = StreamRecord(
     table_arn="arn", table_id="id", stream_arn="stream", view="NEW_IMAGE", ours=False, intended_at="now"
@@ -32,7 +34,7 @@ class FakeGate:
     has_global: bool
     stop: Stop
 
-    def __init__(self, _: Any, url: str, stop: Stop) -> None:
+    def __init__(self, _: Any, url: str, stop: Stop, __: Invocation) -> None:
         self.table = url
         self.own_stop = stop
 
@@ -82,7 +84,7 @@ def test_no_table_is_blocked_where_one_cannot_be(stop: Stop) -> None:
     FakeGate.has_global = True
     aws: Any = None
     with pytest.raises(StateError, match="bbb: a global table"):
-        finish_move(aws, URL, stop, block_writes=True)
+        finish_move(aws, URL, stop, block_writes=True, caller=CALLER)
     assert [] == FakeGate.steps
 
 
@@ -90,9 +92,9 @@ def test_an_interruption_tells_that_writes_are_denied(stop: Stop) -> None:
     """Whatever had been closed by then."""
     aws: Any = None
     with pytest.raises(Interrupted) as raised:
-        finish_move(aws, URL, stop, block_writes=True)
+        finish_move(aws, URL, stop, block_writes=True, caller=CALLER)
     assert "run the same command again" in raised.value.remedy
-    assert f"ddb-export --unblock {URL}" in raised.value.remedy
+    assert f"ddb-export --unblock {URL} --profile old" in raised.value.remedy
     assert {("block", "aaa"), ("block", "bbb"), ("end", "aaa"), ("end", "bbb")} < set(FakeGate.steps)
 
 
@@ -104,7 +106,7 @@ def test_writes_to_a_global_table_cannot_be_blocked(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(gate, "address_of", lambda *_: "aaa")
     monkeypatch.setattr(gate, "describe", lambda *_: table)
     monkeypatch.setattr(gate.Gate, "_require_base", lambda _: None)
-    one = gate.Gate(aws, "s3://bucket/export", Stop())
+    one = gate.Gate(aws, "s3://bucket/export", Stop(), CALLER)
     one.check(block_writes=False)
     with pytest.raises(TableError, match="is a global table"):
         one.check(block_writes=True)
@@ -138,5 +140,27 @@ def test_where_all_tables_failed_none_is_called_done() -> None:
         for table, status, error in (("aaa", "failed", "denied"), ("bbb", "cancelled", None))
     )
     for exports, told in (([failed], False), ([failed, done], True)):
-        text = MoveEnd(status="incomplete", move=URL, exports=exports).text()
+        text = MoveEnd(status="incomplete", move=URL, exports=exports).text(CALLER)
+        assert f"ddb-export --finish {URL} --profile old" in text
         assert ("The other tables are done." in text) is told
+
+
+def test_an_unexpected_error_of_one_table_hides_no_other(
+    stop: Stop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are cancelled and in the result, and the traceback is told."""
+
+    def cancel(_: Any, url: str, __: Stop) -> CancelResult:
+        if url == "aaa":
+            raise ZeroDivisionError("by zero")
+        return CancelResult(export=url, stream_disabled=True, writes_blocked=False, seconds=0.0)
+
+    monkeypatch.setattr(manifests, "export_storage", lambda *_: MemoryFolder())
+    monkeypatch.setattr(gate, "close_cancelled", lambda _: None)
+    monkeypatch.setattr(log, "read_stream", lambda _: RECORD)
+    monkeypatch.setattr(gate, "cancel", cancel)
+    aws: Any = SimpleNamespace(s3=None)
+    result = cancel_move(aws, URL, stop)
+    assert (1, ["failed", "cancelled"]) == (result.exit_code, [one.status for one in result.exports])
+    assert "ZeroDivisionError: by zero" == result.exports[0].error
+    assert "Traceback" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from ddb_export.capture.capture import Capture
 from ddb_export.capture.status import FollowProgress
 from ddb_export.capture.stream import ensure
 from ddb_shared.aws.clients import Aws
+from ddb_shared.command.invocation import Invocation
 from ddb_shared.format import changes as log
 from ddb_shared.format.changes import Closed
 from ddb_shared.runtime.display import ProgressOptions, display
@@ -52,11 +53,11 @@ def following(
     capture.check()
 
 
-def tell_next_steps(url: str) -> None:
-    """What the operator does once the base of an export is complete, and its changes are captured."""
+def tell_next_steps(url: str, caller: Invocation) -> None:
+    """What the operator, who is the caller, does once the base of an export is complete, and its changes are captured."""
     announce(
         f"The base is complete. Load it and apply the changes with: ddb-import {url} TABLE --follow\n"
-        f"When the writers have stopped: ddb-export --finish {url}"
+        f"When the writers have stopped: {caller.next('--finish', url)}"
     )
 
 

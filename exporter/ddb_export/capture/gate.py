@@ -16,11 +16,12 @@ import msgspec
 
 from ddb_export.capture.blocking import POLICY, block, is_blocked, refuse_global, unblock
 from ddb_export.capture.capture import QUIET_SECONDS, Capture
-from ddb_export.capture.result import CancelResult, FinishResult, UnblockResult
+from ddb_export.capture.result import CancelResult, FinishResult, UnblockResult, denied
 from ddb_export.capture.stream import address_of, disable, ours_of, refuse_another, stream_of
 from ddb_export.report import write_report
 from ddb_shared.aws.clients import Aws
 from ddb_shared.command.identity import local_user
+from ddb_shared.command.invocation import Invocation
 from ddb_shared.command.preflight import bucket_checks, require
 from ddb_shared.errors import ExportError, StateError, TransferError
 from ddb_shared.format import changes as log
@@ -46,9 +47,9 @@ _POLL_SECONDS: Final = 0.5
 _ROUNDING_SECONDS: Final = 0.1
 
 
-def finish(aws: Aws, url: str, stop: Stop, *, block_writes: bool) -> FinishResult:
+def finish(aws: Aws, url: str, stop: Stop, *, block_writes: bool, caller: Invocation) -> FinishResult:
     """Closes the capture; raises StateError, with the stream untouched, while changes arrive."""
-    with Gate(aws, url, stop) as gate:
+    with Gate(aws, url, stop, caller) as gate:
         gate.check(block_writes=block_writes)
         gate.wait_for_silence(block_writes=block_writes)
         return gate.close()
@@ -146,11 +147,12 @@ class Gate:
     Several tables go through each step together. As a context manager, it ends the capture of its own, if it needed one.
     """
 
-    def __init__(self, aws: Aws, url: str, stop: Stop) -> None:
+    def __init__(self, aws: Aws, url: str, stop: Stop, caller: Invocation) -> None:
         self._started_at = time.monotonic()
         self._aws = aws
         self._storage, self._record = _following(aws, url)
         self._stop = stop
+        self._caller = caller
         self._address = address_of(aws.dynamodb, self._record)
         self._stack = ExitStack()
         self._table: Table | None = None
@@ -252,7 +254,10 @@ class Gate:
             self._found = found
 
     def _remedy(self, text: str) -> str:
-        return f"{text}\n{_still_blocked(self._storage, self._blocked_at)}".strip()
+        return f"{text}\n{self._still_blocked()}".strip()
+
+    def _still_blocked(self) -> str:
+        return denied(self._storage.url, self._caller, "the table") if self._blocked_at else ""
 
     def _refuse_disabled(self, table: Table) -> None:
         """Raises StateError where our stream ended before anyone asked for the end: later writes are in no stream."""
@@ -306,7 +311,7 @@ class Gate:
         try:
             return self._wait_for_silence()
         except StateError as error:
-            error.add_remedy(_still_blocked(self._storage, self._blocked_at))
+            error.add_remedy(self._still_blocked())
             raise
 
     def _wait_for_silence(self) -> LogRecord | Closed:
@@ -415,9 +420,3 @@ def _seconds_between(first: LogRecord, second: LogRecord) -> float:
     """By the clock of the run that wrote both, or by two."""
     times = (dt.datetime.fromisoformat(record.written_at) for record in (first, second))
     return -(next(times) - next(times)).total_seconds()
-
-
-def _still_blocked(storage: S3Storage, blocked_at: str) -> str:
-    if not blocked_at:
-        return ""
-    return f"Writes to the table are still denied. Allow them again with: ddb-export --unblock {storage.url}"

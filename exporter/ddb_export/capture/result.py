@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ddb_shared.command.invocation import Invocation
+
 
 class FinishResult(msgspec.Struct, frozen=True, kw_only=True):
     """What `--finish --json` prints: how many changes were captured, and which proof there is that these are all."""
@@ -18,7 +20,7 @@ class FinishResult(msgspec.Struct, frozen=True, kw_only=True):
     writes_blocked: bool
     seconds: float
 
-    def text(self) -> str:
+    def text(self, caller: Invocation) -> str:
         """The same for people."""
         expired = f" ({self.expired:,} of them deletions by time to live)" if self.expired else ""
         lines = [
@@ -27,7 +29,7 @@ class FinishResult(msgspec.Struct, frozen=True, kw_only=True):
             f"An import with --follow ends once it has applied them. Then compare: ddb-verify {self.export} TABLE",
         ]
         if self.writes_blocked:
-            lines.append(denied(self.export))
+            lines.append(denied(self.export, caller))
         return "\n".join(lines)
 
 
@@ -40,14 +42,14 @@ class CancelResult(msgspec.Struct, frozen=True, kw_only=True):
     writes_blocked: bool
     seconds: float
 
-    def text(self) -> str:
+    def text(self, caller: Invocation) -> str:
         """The same for people."""
         stream = (
             "The stream that was enabled for it is disabled."
             if self.stream_disabled
             else "The stream is left as it is."
         )
-        blocked = f"\n{denied(self.export)}" if self.writes_blocked else ""
+        blocked = f"\n{denied(self.export, caller)}" if self.writes_blocked else ""
         return f"The follow of {self.export} is cancelled; its changes are not complete. {stream}{blocked}"
 
 
@@ -58,13 +60,13 @@ class UnblockResult(msgspec.Struct, frozen=True, kw_only=True):
     export: str
     table: str
 
-    def text(self) -> str:
+    def text(self, _: Invocation) -> str:
         """The same for people."""
         if self.status == "unblocked":
             return f"The resource policy of table {self.table} is as it was before --block-writes."
         return f"The resource policy of table {self.table} does not deny writes; nothing was changed."
 
 
-def denied(export: str) -> str:
-    """That writes are denied still, and how to allow them again."""
-    return f"Writes to the source are still denied. Allow them again with: ddb-export --unblock {export}"
+def denied(url: str, caller: Invocation, what: str = "the source") -> str:
+    """That writes are denied still, and how the caller allows them again; the URL is that of an export or a move."""
+    return f"Writes to {what} are still denied. Allow them again with: {caller.next('--unblock', url)}"

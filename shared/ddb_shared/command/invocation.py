@@ -21,7 +21,7 @@ _GIVEN: Final = frozenset({ParameterSource.COMMANDLINE, ParameterSource.ENVIRONM
 _ACCESS: Final = frozenset(
     {
         "region", "profile", "role_arns", "external_id", "role_session_name", "mfa_serial", "s3_profile", "s3_role_arns",
-        "endpoint_url", "s3_endpoint_url", "bucket_owner",
+        "endpoint_url", "s3_endpoint_url", "streams_endpoint_url", "bucket_owner",
     }
 )  # fmt: skip
 
@@ -49,6 +49,10 @@ class Invocation:
     def access(self, *also: str) -> list[str]:
         """The words of the AWS access options, and of the parameters `also`: for the same caller's next command."""
         return [word for name, words in self.given if name in _ACCESS or name in also for word in words]
+
+    def next(self, *words: str) -> str:
+        """The line of the same caller's next command: these words, and the AWS access options."""
+        return shlex.join([self.program, *words, *self.access()])
 
 
 def _words_of(parameter: click.Parameter, context: click.Context) -> Iterator[str]:

@@ -185,6 +185,11 @@ class HeldLease:
         if self._validity.lost:
             raise LeaseLostError("The lease was lost.")
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is known to be lost."""
+        return self._validity.lost
+
     def renewed(self, validity: Validity) -> None:
         """Takes note of a renewal."""
         self._validity = validity
@@ -195,16 +200,23 @@ class HeldLease:
 
 
 @contextmanager
-def hold(storage: Storage, stop: Stop, *, activity: str) -> Iterator[HeldLease]:
+def hold(
+    storage: Storage,
+    stop: Stop,
+    *,
+    activity: str,
+    on_lost: Callable[[LeaseLostError], None] | None = None,
+) -> Iterator[HeldLease]:
     """Holds the lease of a folder during the block and renews it in a thread; a lease that was lost stops the run.
 
     `storage` should give up within seconds (`Aws.lease_s3`): one that tries for minutes outlasts the lease. `activity`
-    is what its holder does, as a sentence: "This export is already being imported into this table".
+    is what its holder does, as a sentence: "This export is already being imported into this table". `on_lost` is told of a loss when it
+    happens, in a thread, and in place of an error after the block.
     """
     began = Instant.now()
     lease, etag = _acquire(storage, activity)
     holding = HeldLease(storage.url + FILE, Validity(began, VALID_SECONDS))
-    renewal = _Renewal(storage, lease, etag, holding, stop)
+    renewal = _Renewal(storage, lease, etag, holding, stop, on_lost=on_lost)
     renewal.start()
     try:
         yield holding
@@ -212,7 +224,7 @@ def hold(storage: Storage, stop: Stop, *, activity: str) -> Iterator[HeldLease]:
         raise _lost(holding, renewal.lost or error) from error
     finally:
         renewal.finish()
-    if renewal.lost is not None:
+    if renewal.lost is not None and on_lost is None:
         raise _lost(holding, renewal.lost)
 
 
@@ -295,8 +307,18 @@ def _lost(holding: HeldLease, reason: BaseException) -> LeaseLostError:
 class _Renewal(threading.Thread):
     """Renews the lease until it is told to finish, and releases it then. Whatever else ends it, the lease is lost."""
 
-    def __init__(self, storage: Storage, lease: Lease, etag: str, holding: HeldLease, stop: Stop) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        lease: Lease,
+        etag: str,
+        holding: HeldLease,
+        stop: Stop,
+        *,
+        on_lost: Callable[[LeaseLostError], None] | None,
+    ) -> None:
         super().__init__(name="lease", daemon=True)
+        self._on_lost = on_lost
         self._storage = storage
         self._lease = lease
         self._etag = etag
@@ -312,6 +334,8 @@ class _Renewal(threading.Thread):
             self.lost = error
             self._holding.lose()
             self._run_stop.request()
+            if self._on_lost is not None:
+                self._on_lost(_lost(self._holding, error))
         else:
             with suppress(TransferError):  # an unreleased lease expires
                 self._write(msgspec.structs.replace(self._lease, released=True))

@@ -12,6 +12,7 @@ from ddb_export.capture.blocking import statement_id
 from ddb_export.capture.gate import Gate
 from ddb_export.capture.result import FinishResult
 from ddb_shared.aws.clients import Aws, AwsOptions
+from ddb_shared.command.invocation import Invocation
 from ddb_shared.errors import StateError
 from ddb_shared.format import changes as log
 from ddb_shared.format.changes import DISABLED
@@ -27,6 +28,7 @@ from support.replay import changes
 from support.services import Endpoint
 from support.tables import SIMPLE_KEY, create_table
 
+CALLER = Invocation("ddb-export", (("profile", ("--profile", "old")),))
 STREAM = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
 
 
@@ -53,7 +55,7 @@ class Lab:
         return self.client.put_item(TableName=self.name, Item={"pk": {"S": key}})
 
     def finish(self, *, block_writes: bool = False) -> FinishResult:
-        return gate.finish(self.aws, self.storage.url, Stop(), block_writes=block_writes)
+        return gate.finish(self.aws, self.storage.url, Stop(), block_writes=block_writes, caller=CALLER)
 
     def finish_killed(
         self, monkeypatch: pytest.MonkeyPatch, step: str, *, block_writes: bool = False
@@ -131,7 +133,7 @@ def test_a_block_of_after_the_end_of_the_stream_proves_nothing(
     lab.finish_killed(monkeypatch, "_wait_for_end")
     result = lab.finish(block_writes=True)
     assert ("stream disabled", True, True) == (result.proof, result.writes_blocked, lab.is_blocked())
-    assert f"--unblock {lab.storage.url}" in result.text()
+    assert f"ddb-export --unblock {lab.storage.url} --profile old" in result.text(CALLER)
 
 
 def test_a_block_that_an_interrupted_command_left_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,10 +144,13 @@ def test_a_block_that_an_interrupted_command_left_is_told(lab: Lab, monkeypatch:
     closed = msgspec.json.decode(lab.storage.read(log.CLOSED).data)  # type: ignore[union-attr] # it is there
     lab.storage.write(log.CLOSED, msgspec.json.encode(closed | {"cancelled": True}))
     cancelled = gate.cancel(lab.aws, lab.storage.url, Stop())
-    assert (True, True) == (cancelled.writes_blocked, f"--unblock {lab.storage.url}" in cancelled.text())
+    assert (True, True) == (
+        cancelled.writes_blocked,
+        f"ddb-export --unblock {lab.storage.url} --profile old" in cancelled.text(CALLER),
+    )
     gate.unblock_writes(lab.aws, lab.storage.url)
     cancelled = gate.cancel(lab.aws, lab.storage.url, Stop())
-    assert (False, False) == (cancelled.writes_blocked, "--unblock" in cancelled.text())
+    assert (False, False) == (cancelled.writes_blocked, "--unblock" in cancelled.text(CALLER))
 
 
 def test_an_unblock_while_the_gate_waits_ends_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +236,7 @@ def test_a_silence_of_before_the_wait_proves_nothing(lab: Lab, monkeypatch: pyte
         return found
 
     monkeypatch.setattr(log, "read_record", read_next)
-    found = Gate(lab.aws, lab.storage.url, Stop())._wait_for_silence()
+    found = Gate(lab.aws, lab.storage.url, Stop(), CALLER)._wait_for_silence()
     assert isinstance(found, log.LogRecord)
     assert 4 == found.number
 
