@@ -41,6 +41,7 @@ from ddb_shared.errors import EXIT_CODES, UsageError
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format.compression import SUFFIXES
 from ddb_shared.permissions import Side
+from ddb_shared.runtime.events import announce
 from ddb_shared.runtime.stop import stop_on_signals
 from ddb_shared.storage.bucket import FULL_CONTROL, parse_bucket_url
 from ddb_shared.table.capacity import Cap
@@ -447,8 +448,10 @@ class Location:
         self._shown = False
 
     def show(self, url: str) -> None:
-        """Prints it now, unless the result is to be JSON."""
-        if not self._as_json:
+        """Prints it now; as an event, if stdout is for the result in JSON."""
+        if self._as_json:
+            announce(f"Location: {url}", event="location", location=url)
+        else:
             click.echo(printable(url))
             sys.stdout.flush()
             self._shown = True

@@ -47,10 +47,14 @@ class Lab:
 
     def follow(self, *words: object) -> subprocess.Popen[str]:
         """The source side; it has begun."""
-        line = ("--resume", self.location) if self.location else (self.pattern, self.place, "--follow")
-        process = self._lives.enter_context(self.mover.running("ddb-export", SOURCE, *line, *words))
+        process = self.begin(*words)
         self.location = location_of(process, self.location)
         return process
+
+    def begin(self, *words: object) -> subprocess.Popen[str]:
+        """The source side."""
+        line = ("--resume", self.location) if self.location else (self.pattern, self.place, "--follow")
+        return self._lives.enter_context(self.mover.running("ddb-export", SOURCE, *line, *words))
 
     def load(self, *words: object) -> subprocess.Popen[str]:
         """The destination side."""
@@ -181,9 +185,12 @@ def test_no_table_is_finished_while_one_is_written_to(aws_lab: Lab) -> None:
 
 
 def test_a_cancelled_move_begins_no_further_table(aws_lab: Lab) -> None:
-    """Streams of ours are disabled, the run ends with an error, and a resume does too."""
+    """Streams of ours are disabled, the run ends with an error, and a resume does too. A program knows where it is early."""
     lab = aws_lab
-    export = lab.follow("--segments", 8, "--max-rcu", 1)
+    export = lab.begin("--segments", 8, "--max-rcu", 1, "--json", "--log-format", "json")
+    assert export.stderr is not None
+    events = (json.loads(line) for line in export.stderr)
+    lab.location = next(event["location"] for event in events if event["event"] == "location")
     wait_until(lambda: any(key.endswith("/stream.json") for key in lab.objects()))
     wait_until(lambda: any("/changes/log/" in key for key in lab.objects()))
     cancelled = lab.end("--cancel", lab.location).json()

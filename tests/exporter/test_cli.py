@@ -2,10 +2,23 @@
 
 import pytest
 
-from ddb_export.cli import command
+from ddb_export.cli import Location, command
 from support.help import assert_help, outcome
 
 OPTIONS = ("--resume", "--compression", "--segments", "--consistent-read", "--max-rcu", "--shard-size", "--kms-key-id", "--acl", "--dry-run")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("as_json", "stdout", "stderr"), [(False, "s3://b/e/\n", ""), (True, "", "Location: s3://b/e/\n")]
+)
+def test_the_location_is_told_early(
+    as_json: bool, stdout: str, stderr: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Programs that wait for one JSON object on stdout find it among the events."""
+    location = Location(as_json=as_json)
+    location.show("s3://b/e/")
+    assert (stdout, stderr) == tuple(capsys.readouterr())
+    assert ("s3://b/e/" if as_json else "") == location.text("s3://b/e/")
 
 
 def test_help_names_every_option_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
