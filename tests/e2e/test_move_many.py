@@ -1,10 +1,12 @@
 """Forty tables of different keys, sizes and settings move by one command a side, killed and resumed on each."""
 
 import itertools
+import json
 import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -20,7 +22,10 @@ from support.tables import KeySpec, create_table, fill
 
 TABLES = 40
 KILLS = 4
+MAX_RCU = 20
 MAX_WCU = 500
+# A display tells the units of each table once a second, and the workers theirs a few times a second.
+LAG_SECONDS = 2
 KEYS = [
     KeySpec("pk", kind, "sk" if sort else "", sort or "N")
     for kind, sort in itertools.product("SNB", ("", "S", "N", "B"))
@@ -63,14 +68,41 @@ def items_of(key: KeySpec, count: int) -> Iterator[dict[str, Any]]:
 def kill_at_random(running: subprocess.Popen[str], enough: Callable[[], bool]) -> bool:
     """Kills it once there is something to resume; False if it was complete before."""
     while running.poll() is None and not enough():
-        pass
+        time.sleep(0.05)
     running.kill()
     return running.wait() != 0
 
 
+def units_over_time(stderr: str) -> list[tuple[float, float]]:
+    """The units of all tables together, by the time in seconds at which a display told of them."""
+    told: dict[str, float] = {}
+    sums, table = [], ""
+    for line in stderr.splitlines():
+        event = json.loads(line)
+        if event["event"] == "table":
+            table = event["table"]
+        if event["event"] == "progress":
+            told[event.get("table", table)] = event["units"]
+            sums.append((datetime.fromisoformat(event["at"]).timestamp(), sum(told.values())))
+    return sums
+
+
+def assert_cap_held(stderr: str, cap: float) -> None:
+    """However long a time is looked at, no more than the cap was consumed in it; and much of it was, so that it did something."""
+    sums = units_over_time(stderr)
+    for (begun, before), (ended, after) in itertools.combinations(sums, 2):
+        assert after - before <= cap * (ended - begun + LAG_SECONDS), sums
+    (begun, _), (ended, total) = sums[0], sums[-1]
+    assert total > cap * (ended - begun) / 3, sums
+
+
 @pytest.mark.soak
-def test_forty_tables(aws: Endpoint, bucket: str, accounts: Accounts, unique_name: Callable[[], str]) -> None:
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_forty_tables(
+    aws: Endpoint, bucket: str, accounts: Accounts, unique_name: Callable[[], str], at_once: int
+) -> None:
     """Every item arrives, settings come along, the cap holds over all tables, and all of them are proven equal."""
+    told = ("--tables-at-once", at_once, "--progress", "jsonl", "--log-format", "json")
     prefix, chance = unique_name(), random.Random(15)
     source, destination = accounts.dynamodb(aws, SOURCE), accounts.dynamodb(aws, DESTINATION)
     sizes = {f"{prefix}-{number:02d}": chance.choice([0, 1, 40, 400]) for number in range(TABLES)}
@@ -84,34 +116,35 @@ def test_forty_tables(aws: Endpoint, bucket: str, accounts: Accounts, unique_nam
     def count(suffix: str) -> int:
         return sum(key.endswith(suffix) for key in lab.objects())
 
-    with commands.start("ddb-export", lab.pattern, lab.place, endpoint=aws) as running:
+    reading = ("--max-rcu", MAX_RCU, *told)
+    with commands.start("ddb-export", lab.pattern, lab.place, *reading, endpoint=aws) as running:
         at = chance.randrange(2, 10)
         assert kill_at_random(running, lambda: count("/_started") >= at)
     (move,) = lab.moves()
     for _ in range(KILLS):
         at = count("/_started") + chance.randrange(1, 6)
-        with commands.start("ddb-export", "--resume", move, endpoint=aws) as running:
+        with commands.start("ddb-export", "--resume", move, *reading, endpoint=aws) as running:
             assert kill_at_random(running, lambda at=at: count("/_started") >= at)  # type: ignore[misc]
-    exported = mover.export("--resume", move, timeout=600).json()
+    export = mover.export("--resume", move, *reading, timeout=600)
+    exported = export.json()
+    assert_cap_held(export.stderr, MAX_RCU)
     assert sizes == {one["table"]: one["items"] for one in exported["exports"]}
 
-    words = (move, "--create-table", "--rename", f"{prefix}-*=copy-{prefix}-*", "--max-wcu", MAX_WCU)
+    words = (move, "--create-table", "--rename", f"{prefix}-*=copy-{prefix}-*", "--max-wcu", MAX_WCU, *told)
     for _ in range(KILLS):
         at = count("/plan.json") + chance.randrange(1, 8)
         with commands.start("ddb-import", *words, account=DESTINATION, endpoint=aws) as running:
             assert kill_at_random(running, lambda at=at: count("/plan.json") >= at)  # type: ignore[misc]
-    begun = time.monotonic()
-    imported = mover.load(*words, timeout=600).json()
-    elapsed = time.monotonic() - begun
+    load = mover.load(*words, timeout=600)
+    imported = load.json()
     assert ("complete", TABLES) == (imported["status"], len(imported["tables"]))
-    units = sum(one["result"]["consumed_wcu"] for one in imported["tables"])
-    assert units <= MAX_WCU * (elapsed + 1)
+    assert_cap_held(load.stderr, MAX_WCU)
     assert not [
         one for one in imported["tables"] for difference in one["result"]["drift"] if not difference["note"]
     ]
     for table in sizes:
         assert_same_tables((source, table), (destination, f"copy-{table}"))
     proof = commands.run(
-        "ddb-verify", *words[:1], *words[2:4], "--json", account=DESTINATION, endpoint=aws, timeout=600
+        "ddb-verify", *words[:1], *words[2:4], *told, "--json", account=DESTINATION, endpoint=aws, timeout=600
     ).json()
     assert ("identical", TABLES) == (proof["verdict"], len(proof["tables"]))
