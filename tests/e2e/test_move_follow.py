@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from e2e.conftest import Mover
-from e2e.test_live_move import finished, location_of
+from e2e.test_live_move import finished, killed, location_of
 from e2e.test_resume import wait_until
 from support import commands
 from support.accounts import Accounts
@@ -18,6 +19,7 @@ from support.tables import assert_same_items, create_table, fill, read_all
 from support.writers import Writers
 
 ITEMS = 60
+KILLS = 6
 
 
 class Lab:
@@ -158,6 +160,33 @@ def test_one_cut_over_for_all_tables(lab: Lab) -> None:
     )
     resumed = lab.mover.export("--resume", lab.location).json()
     assert changes == [one["changes"] for one in resumed["exports"]]
+
+
+@pytest.mark.soak
+def test_kills_at_random_moments(lab: Lab) -> None:
+    """Of each side several times, and of --finish once: every change arrives, and all tables are proven equal."""
+    rng = random.Random(15)
+    sides = {lab.follow: lab.follow(), lab.load: lab.load()}
+    for _ in range(KILLS):
+        lab.write()
+        start = rng.choice(list(sides))
+        killed(sides[start], rng)
+        sides[start] = start()
+    killed(sides[lab.load], rng)
+    sides[lab.load] = lab.load("--verify")
+    lab.wait_for_bases()
+    lab.write()
+    lab.stop_writers()
+    with lab.mover.running("ddb-export", SOURCE, "--finish", lab.location) as finish:
+        killed(finish, rng)
+    assert "closed" == lab.end("--finish", lab.location).json()["status"]
+    assert 0 == finished(sides[lab.follow]).exit_code
+    loaded = finished(sides[lab.load])
+    assert 0 == loaded.exit_code, loaded
+    tables = loaded.json()["tables"]
+    assert ["identical"] * 3 == [one["result"]["verification"]["verdict"] for one in tables]
+    lab.assert_equal()
+    assert "complete" == lab.mover.export("--resume", lab.location).json()["status"]
 
 
 @pytest.mark.slow
