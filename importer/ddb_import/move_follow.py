@@ -33,7 +33,7 @@ def wait_for_export(
         "base export",
         None,
         items_name="items loaded",
-        shards_name="",
+        counts_shards=False,
         may_wait=True,
         log_seconds=QUIET_LOG_SECONDS,
     )

@@ -213,7 +213,7 @@ def _wait_for_base(options: ImportOptions, folder: S3Storage, stop: Stop) -> Non
         f"Nothing is loaded yet. Run the same command again:\n  {options.common.invocation.line()}",
         saved=False,
     )
-    progress = Progress("base export", None, items_name="items loaded", shards_name="", may_wait=True)
+    progress = Progress("base export", None, items_name="items loaded", counts_shards=False, may_wait=True)
     with display(options.common.progress, progress) as on_event:
         wait_for_base(folder, on_event, stop)
     stop.check()

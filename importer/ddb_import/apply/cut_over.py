@@ -80,7 +80,7 @@ class Following:
             "changes",
             None,
             items_name="changes",
-            shards_name="",
+            counts_shards=False,
             may_wait=True,
             resumed_items=state.changes_applied + state.rejected,
             units_name="WCU",

@@ -268,7 +268,7 @@ class Passes:
             max_keys=MAX_KEYS,
             wanted=wanted,
         )
-        progress = Progress("read the changes", records.changes, items_name="changes", shards_name="")
+        progress = Progress("read the changes", records.changes, items_name="changes", counts_shards=False)
         with display(self._options.common.progress, progress) as on_event:
             return Serial().alone(read_last_changes, task, on_event, self._stop)
 

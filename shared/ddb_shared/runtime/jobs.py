@@ -124,7 +124,7 @@ def _known(job: Job, state: JobState) -> JobState:
 
 def progress_of(action: str, items: int | None = None) -> Progress:
     """The progress of a job: it tells no shards and no capacity units, and nothing at all for minutes."""
-    return Progress(action, items, shards_name="", units_name="", may_wait=True)
+    return Progress(action, items, counts_shards=False, units_name="", may_wait=True)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class _Collector(Collector):
         units = action | {"unit": progress.units_name}
         yield _counter("items", "Items done, those of earlier runs included.", progress.done_items, action)
         yield _counter("bytes", "Bytes of items moved by this run.", progress.bytes, action)
-        if progress.shards_name:
+        if progress.counts_shards:
             yield _counter(
                 "shards", "Shards complete, those of earlier runs included.", progress.shards, action
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ddb_shared.runtime.history import History, Row, SlowestShards
-from ddb_shared.text import clock_text
+from ddb_shared.text import clock_text, count_text
 
 # Long enough to even out pages and batches, short enough to follow changes.
 RATE_SECONDS: Final = 10.0
@@ -125,7 +125,7 @@ class Progress:
     """The sums over all workers. `total_items` is None if unknown; unknown is not zero.
 
     `units_name` is RCU or WCU, `cap` the cap in units a second; `controlled` says since when and by whom it, or a pause, was
-    set while the run continues. Rates are of the last RATE_SECONDS. `items_name` and `shards_name` are what is counted; a run that
+    set while the run continues. Rates are of the last RATE_SECONDS. `items_name` is what is counted, and shards where `counts_shards`; a run that
     `may_wait` for others is not stalled while nothing moves. A log has a line every `log_seconds`.
     """
 
@@ -142,7 +142,7 @@ class Progress:
     note: str = ""
     status: str = ""
     items_name: str = ITEMS
-    shards_name: str = "shards"
+    counts_shards: bool = True
     may_wait: bool = False
     started_at: float = field(default_factory=time.monotonic)
     resumed_items: int = 0
@@ -281,7 +281,11 @@ class Progress:
     def parts(self) -> list[Part]:
         """Items done, rates, time left, and what is wrong."""
         items, units, size = self.rate("items"), self.rate("units"), self.rate("bytes")
-        shards = f"{self.shards:,}" + (f"/{self.total_shards:,}" if self.total_shards is not None else "")
+        shards = (
+            count_text(self.shards, "shard")
+            if self.total_shards is None
+            else f"{self.shards:,}/{count_text(self.total_shards, 'shard')}"
+        )
         cap = f" of {self.cap:,.10g}" if self.cap else ""
         held = f"{'paused' if self.paused else 'rate set'} since {self.controlled}"
         stalled = self.stalled_seconds
@@ -291,7 +295,7 @@ class Progress:
             Part(f"{units:,.0f}{cap} {self.units_name}/s" if units else ""),
             Part(_speed(size) if size else ""),
             Part(self.status),
-            Part(f"{shards} {self.shards_name}" if self.shards_name else ""),
+            Part(shards if self.counts_shards else ""),
             Part(f"{clock_text(self.seconds)} elapsed"),
             Part("" if self.seconds_left is None else f"{clock_text(self.seconds_left)} left"),
             Part(held if self.controlled else "", "warning"),

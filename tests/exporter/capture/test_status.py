@@ -39,10 +39,10 @@ def test_silence_is_told_as_silence() -> None:
     status.committed(record(5, 5, time.time()))
     now[0] = 142.0
     status.committed(record(5, 0))
-    status.problem = "1 shards throttled or failing"
+    status.problem = "1 shard throttled or failing"
     line = FollowProgress(status).line()
     assert "5 changes captured, no changes for 42 s" in line
-    assert "1 shards throttled or failing" in line
+    assert "1 shard throttled or failing" in line
     assert "items" not in line
 
 
