@@ -326,9 +326,10 @@ def test_a_second_import_is_told_who_runs(lab: Lab) -> None:
     """The lease keeps two imports of one export into one table apart; the first is not disturbed."""
     export = lab.mover.exported(lab.source)
     with lab.start("ddb-import", DESTINATION, export, lab.destination, "--max-wcu", 50) as first:
-        wait_until(lab.has_items)
+        wait_until(lambda: lab.items(lab.destination) > 0)
         second = lab.mover.load(export, lab.destination, check=False)
-        exit_code, errors, _ = interrupt(first, signal.SIGINT, lab.has_items)
+        before = lab.items(lab.destination)
+        exit_code, errors, _ = interrupt(first, signal.SIGINT, lambda: lab.items(lab.destination) > before)
     assert second.exit_code == 1
     assert f"process {first.pid}" in second.stderr
     assert "already being imported into this table" in second.stderr

@@ -104,12 +104,16 @@ def die_always(job: Job, _: Channel) -> int:
 
 @dataclass(frozen=True)
 class Count:
-    """How a worker counts parts: so many open at a time, each done after `seconds`; number 0 is slower by far."""
+    """How a worker counts parts: so many open at a time, each done after `seconds`; the first worker is slower by far.
+
+    With `slow_until` its parts are done as soon as so many others are.
+    """
 
     storage: Path
     at_once: int = 1
     seconds: float = 0.02
     slow_seconds: float = 0.02
+    slow_until: int = 0
 
 
 def count_parts(task: Count, channel: PartsChannel) -> list[int]:
@@ -118,18 +122,21 @@ def count_parts(task: Count, channel: PartsChannel) -> list[int]:
     try:
         first.touch(exist_ok=False)
     except FileExistsError:
-        seconds = task.seconds
+        seconds, until = task.seconds, 0
     else:
-        seconds = task.slow_seconds
-    return asyncio.run(_count(task, channel, seconds))
+        seconds, until = task.slow_seconds, task.slow_until
+    return asyncio.run(_count(task, channel, seconds, until))
 
 
-async def _count(task: Count, channel: PartsChannel, seconds: float) -> list[int]:
+async def _count(task: Count, channel: PartsChannel, seconds: float, until: int) -> list[int]:
     counted: list[int] = []
+
+    def others_are_done() -> bool:
+        return until > 0 and len(list(task.storage.glob("part-*"))) >= until
 
     async def count(part: int, end: asyncio.Event) -> int | None:
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not others_are_done():
             if end.is_set():
                 return None
             await asyncio.sleep(0.01)

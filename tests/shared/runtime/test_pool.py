@@ -63,7 +63,7 @@ def test_a_slow_worker_does_less(tmp_path: Path) -> None:
 
 def test_a_worker_without_parts_relieves_the_one_with_the_most(tmp_path: Path) -> None:
     """Where everything is dealt, half of what the slow one has open goes to the idle one, and so on."""
-    task = Count(tmp_path, at_once=8, seconds=0.02, slow_seconds=60.0)
+    task = Count(tmp_path, at_once=8, seconds=0.02, slow_seconds=60.0, slow_until=15)
     ledger = Ledger()
     slow, fast = sorted(ledger.deal(Processes(2), task, PARTS[:16]), key=len)
     assert (slow, len(fast)) == ([slow[0]], 15)
