@@ -111,8 +111,12 @@ def ensure(storage: Storage, aws: Aws, address: str, stop: Stop, *, sleep: Calla
         if table is not None and not stream_of(table).is_enabled:
             record = msgspec.structs.replace(record, intended_at=now_text())
             etag = storage.write(log.STREAM, msgspec.json.encode(record), replaces=etag)
-        record = _enable(aws, address, record, stop, sleep)
+        record = _enable(storage, aws, address, record, stop, sleep=sleep)
         storage.write(log.STREAM, msgspec.json.encode(record), replaces=etag)
+        if _is_cancelled(storage):  # by one who has looked for our stream before it was there
+            if record.ours:
+                disable(aws, address, record, stop, sleep=sleep)
+            raise _cancelled()
     _wait(aws, record.stream_arn, stop, sleep)
     return record
 
@@ -185,9 +189,15 @@ class _Outcome(enum.Enum):
 
 
 def _enable(
-    aws: Aws, address: str, record: StreamRecord, stop: Stop, sleep: Callable[[float], None]
+    storage: Storage,
+    aws: Aws,
+    address: str,
+    record: StreamRecord,
+    stop: Stop,
+    *,
+    sleep: Callable[[float], None],
 ) -> StreamRecord:
-    """The record with the table's enabled stream; enables one where there is none."""
+    """The record with the table's enabled stream; enables one where there is none. Raises StateError after --cancel."""
     deadline = time.monotonic() + WAIT_SECONDS
     outcome: _Outcome | None = None
     while time.monotonic() < deadline:
@@ -200,6 +210,8 @@ def _enable(
             return msgspec.structs.replace(
                 record, stream_arn=stream.arn, view=stream.view, ours=ours, enabled_at=now_text()
             )
+        if _is_cancelled(storage):  # which disables the stream that this run has enabled
+            raise _cancelled()
         if not stream.is_enabled and outcome is not _Outcome.ACCEPTED:
             outcome = _update(aws, address, {"StreamEnabled": True, "StreamViewType": record.view})
         sleep(_POLL_SECONDS)
@@ -208,6 +220,16 @@ def _enable(
         "busy with another change.",
         "Wait until it is ACTIVE, and resume the export.",
     )
+
+
+def _is_cancelled(storage: Storage) -> bool:
+    """Whether following the table was given up (--cancel)."""
+    closed = log.read_closed(storage)
+    return closed is not None and closed.cancelled
+
+
+def _cancelled() -> StateError:
+    return StateError("Following the table was cancelled (--cancel) when it began.", "Start a new export.")
 
 
 def _is_ours(record: StreamRecord, found: TableStream, outcome: _Outcome | None) -> bool:

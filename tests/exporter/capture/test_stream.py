@@ -11,7 +11,7 @@ from ddb_export.capture.stream import address_of, check_stream, declare, disable
 from ddb_shared.aws.clients import Aws, AwsOptions
 from ddb_shared.errors import StateError, TableError
 from ddb_shared.format import changes as log
-from ddb_shared.format.changes import StreamRecord
+from ddb_shared.format.changes import Closed, StreamRecord
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.table.description import Table, describe, find
 from support.accounts import Accounts
@@ -203,3 +203,44 @@ def test_a_stream_that_is_being_enabled_is_waited_for(accounts: Accounts) -> Non
 
     list(waiting())
     assert 5 <= len(waits)
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_cancel_while_the_stream_is_being_enabled_ends_that(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """At once, whether the cancel came before the stream was seen, or disabled it; no stream of ours stays enabled."""
+    lab.declare()
+    calls = []
+
+    def describe_late(client: Any, address: str) -> Table:
+        calls.append(address)
+        found = describe(client, address)
+        if len(calls) == call:  # a cancel of the moment
+            log.write_new(
+                lab.storage,
+                log.CLOSED,
+                Closed(closed_at="now", cancelled=True, last_number=0, changes=0, expired=0),
+            )
+            if stream.stream_of(found).is_enabled:
+                lab.switch(OFF)
+                return lab.table
+        return found
+
+    monkeypatch.setattr(stream, "describe", describe_late)
+    monkeypatch.setattr(stream, "WAIT_SECONDS", 5.0)
+    with pytest.raises(StateError, match="cancelled"):
+        lab.ensure()
+    assert not lab.is_enabled()
+
+
+def test_a_cancel_that_came_before_the_stream_was_there_leaves_none(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has found no stream to disable, so the run does."""
+    lab.declare()
+    answers = iter([False, True])
+    monkeypatch.setattr(stream, "_is_cancelled", lambda _: next(answers))
+    with pytest.raises(StateError, match="cancelled"):
+        lab.ensure()
+    assert not lab.is_enabled()
