@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from ddb_export.capture import gate
+from ddb_export.capture import gate, silence
 from ddb_shared.aws.clients import Aws, AwsOptions
 from ddb_shared.command.invocation import Invocation
 from ddb_shared.errors import StateError
@@ -356,7 +356,7 @@ def test_a_cancelled_follow_ends_its_run(aws_lab: Lab) -> None:
 def test_a_table_that_is_written_to_is_not_finished(aws_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate says how many changes arrived, and the stream stays as it is."""
     lab = aws_lab
-    monkeypatch.setattr(gate, "REFUSE_SECONDS", 3.0)
+    monkeypatch.setattr(silence, "REFUSE_SECONDS", 3.0)
     for name, value in credentials(SOURCE).items():
         monkeypatch.setenv(name, value)
     with Writers(lab.client, lab.table), lab.following() as (process, location):

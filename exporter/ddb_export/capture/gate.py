@@ -7,16 +7,15 @@ untouched.
 
 from __future__ import annotations
 
-import datetime as dt
 import time
-from contextlib import ExitStack
 from typing import Final, Self
 
 import msgspec
 
 from ddb_export.capture.blocking import POLICY, block, is_blocked, refuse_global, unblock
-from ddb_export.capture.capture import QUIET_SECONDS, Capture
 from ddb_export.capture.result import CancelResult, FinishResult, UnblockResult, denied
+from ddb_export.capture.silence import POLL_SECONDS, Silence, read_end
+from ddb_export.capture.standby import Standby
 from ddb_export.capture.stream import address_of, disable, ours_of, refuse_another, stream_of
 from ddb_export.report import write_report
 from ddb_shared.aws.clients import Aws
@@ -27,24 +26,14 @@ from ddb_shared.errors import ExportError, StateError, TransferError
 from ddb_shared.format import changes as log
 from ddb_shared.format import manifest as manifests
 from ddb_shared.format.changes import BLOCKED, DISABLED, QUIET, Closed, FinishRequest, LogRecord, StreamRecord
-from ddb_shared.runtime import lease as leases
-from ddb_shared.runtime.events import announce, warn
-from ddb_shared.runtime.lease import HeldLease, LeaseHeldError
+from ddb_shared.runtime.events import announce
 from ddb_shared.runtime.stop import Stop
 from ddb_shared.storage.base import ConflictError
-from ddb_shared.storage.location import open_storage
 from ddb_shared.storage.s3 import S3Storage
 from ddb_shared.table.description import Table, describe, find
 from ddb_shared.times import now_text
 
-# Changes that arrive for so long after the command was given are not the last ones of writers that have stopped.
-REFUSE_SECONDS: Final = 30.0
-# A capture that is killed leaves a lease that holds for a minute; this command takes over then.
-SILENT_SECONDS: Final = 150.0
 TELL_SECONDS: Final = 10.0
-_POLL_SECONDS: Final = 0.5
-# Of QUIET_SECONDS: the times of two records are rounded to milliseconds, and written a moment after the looks that they tell of.
-_ROUNDING_SECONDS: Final = 0.1
 
 
 def finish(aws: Aws, url: str, stop: Stop, *, block_writes: bool, caller: Invocation) -> FinishResult:
@@ -154,22 +143,18 @@ class Gate:
         self._stop = stop
         self._caller = caller
         self._address = address_of(aws.dynamodb, self._record)
-        self._stack = ExitStack()
+        self._standby = Standby(self._storage, self._record, self._address, aws, stop)
+        self._silence = Silence(self._storage, self._standby)
         self._table: Table | None = None
         self._blocked_at = ""
         self._found: LogRecord | Closed | None = None
-        self._capture: Capture | None = None
-        self._lease: HeldLease | None = None
         self._is_disabled = False
-        self._began = 0.0
-        self._first: LogRecord | None = None
-        self._newest_at = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self._standby.close()
 
     def check(self, *, block_writes: bool) -> None:
         """Raises what forbids to close the log, or to block writes first; changes nothing."""
@@ -199,7 +184,7 @@ class Gate:
         self._blocked_at = self._block(self._checked_table) if block_writes else ""
         self._stop.explain(self._remedy("Nothing is finished yet; the stream is untouched."), saved=True)
         # our stream is disabled already: silence was proved then, and what still arrives was written before
-        self._found = (log.latest(self._storage) if self._is_disabled else None) or self._silence()
+        self._found = (log.latest(self._storage) if self._is_disabled else None) or self._wait_for_silence()
 
     def is_silent(self) -> bool:
         """Whether nothing has arrived since `wait_for_silence` returned."""
@@ -211,7 +196,7 @@ class Gate:
     def close(self) -> FinishResult:
         """Requests the end, and waits for it."""
         closed = self._found if isinstance(self._found, Closed) else self._close()
-        if self._capture is not None:  # no run follows that would write it
+        if self._standby.has_taken_over:  # no run follows that would write it
             write_report(self._aws, self._storage)
         return FinishResult(
             export=self._storage.url,
@@ -248,7 +233,7 @@ class Gate:
             if closed is not None:
                 return closed
             announce("Changes have arrived since.")
-            found = self._silence()
+            found = self._wait_for_silence()
             if isinstance(found, Closed):
                 return found
             self._found = found
@@ -282,89 +267,12 @@ class Gate:
         announce(f"Writes to table {table.name} are denied by its resource policy since {blocked_at}.")
         return blocked_at
 
-    def _follow(self) -> None:
-        """Ensures that a capture runs: another run's, or from the moment that none does, our own, unless the log is closed."""
-        self._stop.check()
-        if self._lease is not None and self._capture is not None:
-            self._capture.check()
-            self._lease.check()  # a capture that was stopped for that ends without an error
-            return
-        found = leases.read(self._storage)
-        if found is not None and found.is_held:
-            return
-        renewals = open_storage(self._aws.lease_s3, self._storage.url)
-        activity = f"The export {self._storage.url} is already being written"
+    def _wait_for_silence(self) -> LogRecord | Closed:
         try:
-            self._lease = self._stack.enter_context(leases.hold(renewals, self._stop, activity=activity))
-        except LeaseHeldError:
-            return  # another run has taken it at this moment, and follows
-        if log.read_closed(self._storage) is not None:
-            return  # the run that held the lease until now has closed it; a capture would write after the end
-        aws = self._aws.under(self._lease.guard)
-        storage = S3Storage(aws.s3, self._storage.bucket, self._storage.prefix)
-        announce("No run follows the table: reading its stream.")
-        self._capture = Capture(storage, self._record, self._address, aws, self._stop, tell=warn)
-        self._stack.callback(self._capture.end)
-        self._capture.start()
-
-    def _silence(self) -> LogRecord | Closed:
-        try:
-            return self._wait_for_silence()
+            return self._silence.wait()
         except StateError as error:
             error.add_remedy(self._still_blocked())
             raise
-
-    def _wait_for_silence(self) -> LogRecord | Closed:
-        """Returns the last record once nothing has arrived for QUIET_SECONDS, and every shard was read again after that.
-
-        The silence begins with the first record that is written from now on: an older one may tell of a time before the block.
-        Returns the end of the log where an earlier --finish has proved silence already, and the capture closes it meanwhile.
-        """
-        announce(f"Waiting until nothing arrives for {QUIET_SECONDS:.0f} s.")
-        self._follow()
-        last, silent_since = log.latest(self._storage), None
-        began = time.monotonic()
-        self._began, self._first = self._began or began, self._first or last
-        while True:
-            self._follow()
-            following = log.read_record(self._storage, last.number + 1 if last else 1)
-            if following is not None:
-                last = following
-                self._newest_at = following.last_at or self._newest_at
-                if silent_since is None or following.changes or following.begins:
-                    silent_since = following
-                elif (
-                    following.is_heartbeat
-                    and _seconds_between(silent_since, following) >= QUIET_SECONDS - _ROUNDING_SECONDS
-                ):
-                    return following
-                continue
-            closed = self._closed()
-            if closed is not None:
-                return closed
-            self._refuse_noise(last, time.monotonic())
-            self._refuse_hanging(time.monotonic() - began)
-            time.sleep(_POLL_SECONDS)
-
-    def _refuse_noise(self, last: LogRecord | None, now: float) -> None:
-        first, seconds = self._first, now - self._began
-        arrived = (last.total_changes if last else 0) - (first.total_changes if first else 0)
-        if arrived and seconds > REFUSE_SECONDS:
-            newest = dt.datetime.fromtimestamp(self._newest_at / 1e6, dt.UTC)
-            raise StateError(
-                f"The table is still being written: {arrived:,} changes arrived within {seconds:.0f} s, the newest of "
-                f"{newest:%Y-%m-%d %H:%M:%S} UTC. The stream is untouched.",
-                "Stop the writers, then run the same command again. If they have stopped, the capture is still behind: wait.",
-            )
-
-    @staticmethod
-    def _refuse_hanging(seconds: float) -> None:
-        if seconds > SILENT_SECONDS:
-            raise StateError(
-                f"The capture has written nothing for {seconds:.0f} s: it does not get answers for all shards of the stream, "
-                "or its run hangs. The stream is untouched.",
-                "Look at the run that follows. If it is gone, its lease ends within a minute: run the same command again.",
-            )
 
     def _request(self, table: Table, silent: LogRecord) -> None:
         """Stores the request. One by which the stream was disabled stands: a block of later than that proves nothing."""
@@ -393,30 +301,18 @@ class Gate:
         tell_at = time.monotonic() + TELL_SECONDS
         last = silent
         while True:
-            closed = self._closed()
+            closed = read_end(self._storage)
             if closed is not None:
                 return closed
-            self._follow()
+            self._standby.ensure_capture()
             if time.monotonic() >= tell_at:
                 tell_at = time.monotonic() + TELL_SECONDS
                 announce(f"Reading the shards to the end: {last.total_changes:,} changes captured.")
             following = log.read_record(self._storage, last.number + 1)
             if following is None:
-                time.sleep(_POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
                 continue
             last = following
-            self._newest_at = last.last_at or self._newest_at
+            self._silence.note(last)
             if last.changes and not self._record.ours:
                 return None
-
-    def _closed(self) -> Closed | None:
-        closed = log.read_closed(self._storage)
-        if closed is not None and closed.cancelled:
-            raise StateError("The follow was cancelled at this moment (--cancel).", "Start a new export.")
-        return closed
-
-
-def _seconds_between(first: LogRecord, second: LogRecord) -> float:
-    """By the clock of the run that wrote both, or by two."""
-    times = (dt.datetime.fromisoformat(record.written_at) for record in (first, second))
-    return -(next(times) - next(times)).total_seconds()

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from ddb_export.capture import capture, gate, log_writer, stream
+from ddb_export.capture import capture, gate, log_writer, silence, stream
 from ddb_export.capture.blocking import statement_id
 from ddb_export.capture.gate import Gate
 from ddb_export.capture.result import FinishResult
+from ddb_export.capture.standby import Standby
 from ddb_shared.aws.clients import Aws, AwsOptions
 from ddb_shared.command.invocation import Invocation
 from ddb_shared.errors import StateError
@@ -84,7 +85,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", SOURCE)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setattr(Gate, "_require_base", lambda _: None)
-    for module in (gate, capture):
+    for module in (silence, capture):
         monkeypatch.setattr(module, "QUIET_SECONDS", 0.5)
     monkeypatch.setattr(log_writer, "HEARTBEAT_SECONDS", 0.5)
 
@@ -184,7 +185,7 @@ def test_writers_that_go_on_after_the_request_are_refused(
 ) -> None:
     """Not waited for without limit; and the request that is left does not close the log at the next silence."""
     lab = lab_of_others
-    monkeypatch.setattr(gate, "REFUSE_SECONDS", 0.0)
+    monkeypatch.setattr(silence, "REFUSE_SECONDS", 0.0)
     after_requests(monkeypatch, lambda: lab.put("late"))
     with pytest.raises(StateError, match="still being written: 1 changes"):
         lab.finish()
@@ -203,15 +204,15 @@ def test_what_arrives_after_the_stream_was_disabled_is_no_noise(
     record = log.read_stream(lab.storage)
     assert record is not None
     stream.disable(lab.aws, lab.name, record, Stop())
-    monkeypatch.setattr(gate, "REFUSE_SECONDS", 0.0)
+    monkeypatch.setattr(silence, "REFUSE_SECONDS", 0.0)
     result = lab.finish()
     assert ("stream disabled", 1) == (result.proof, result.changes)
 
 
 def test_a_silence_of_before_the_wait_proves_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is measured from the first record that comes after the wait began, not from the last one before it."""
-    monkeypatch.setattr(Gate, "_follow", lambda _: None)
-    monkeypatch.setattr(gate, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(Standby, "ensure_capture", lambda _: None)
+    monkeypatch.setattr(silence, "POLL_SECONDS", 0.0)
     record = log.read_stream(lab.storage)
     assert record is not None
 
