@@ -94,7 +94,7 @@ class ColumnTypes(click.ParamType[Columns]):
 @click.option(
     "--resume",
     metavar="EXPORT|MOVE",
-    help="Finish the interrupted export at this location, or what is missing of a move of several tables.",
+    help="Finish the interrupted export at this location, or the unfinished tables of a move.",
 )
 @click.option(
     "--method",
@@ -102,14 +102,14 @@ class ColumnTypes(click.ParamType[Columns]):
     default=Method.SCAN.value,
     show_default=True,
     callback=lambda _, __, value: Method(value),
-    help="scan reads the table; pitr has DynamoDB export it from its point-in-time recovery, at no read capacity and whatever its "
-    "size, in ten minutes or more; auto takes pitr where a scan would take longer than that. --dry-run compares them.",
+    help="scan reads the table; pitr has DynamoDB export it from its point-in-time recovery, which consumes no read capacity and "
+    "takes ten minutes or more whatever the size; auto chooses pitr if a scan would take longer. --dry-run compares them.",
 )
 @click.option(
     "--format",
     type=click.Choice(list(DEFAULT_COMPRESSIONS)),
-    help="jsonl is the format of AWS's own exports; parquet can also be queried with Athena, DuckDB, Spark and others. "
-    "Both are imported without loss.  [default: jsonl]",
+    help="jsonl is the format of AWS's own exports; parquet can also be queried with Athena, DuckDB, Spark and others. Both are "
+    "imported without loss.  [default: jsonl]",
 )
 @click.option(
     "--columns",
@@ -169,8 +169,8 @@ class ColumnTypes(click.ParamType[Columns]):
 @click.option(
     "--ddl",
     type=click.Choice([dialect.value for dialect in Dialect]),
-    help="Export nothing: print the SQL statement with which Athena or DuckDB reads a Parquet export. The export is given "
-    "instead of TABLE.",
+    help="Export nothing; print the SQL statement with which Athena or DuckDB reads a Parquet export. Give the export instead of "
+    "TABLE.",
 )
 @click.option(
     "--list",
@@ -182,7 +182,7 @@ class ColumnTypes(click.ParamType[Columns]):
     "--control",
     "controlled",
     metavar="EXPORT",
-    help="Change the rate of the export that is being written in this folder: give --max-rcu, --pause or --continue.",
+    help="Change the rate of the running export at this location: give --max-rcu, --pause or --continue.",
 )
 @pitr_options
 @control_options
@@ -215,8 +215,8 @@ def command(
     """Export TABLE into a new folder below s3://BUCKET[/PREFIX] and print its location.
 
     TABLE is a name or an ARN. Several tables, or patterns such as 'prod*' (quoted), make a move: each table is exported into
-    a folder of its own, one after another or several at once (--tables-at-once), and the location is that of a file that
-    ties them together. ddb-import and ddb-verify take it like an export. With --follow, the changes of all tables are
+    its own folder, one after another or several at once (--tables-at-once), and the location printed is that of a file that
+    lists the exports. ddb-import and ddb-verify accept it like an export. With --follow, the changes of all tables are
     captured until one --finish.
 
     The table is scanned in parallel; its items are written as compressed JSON lines in the format of AWS's own exports, or

@@ -24,34 +24,34 @@ _OPTIONS: Final = (
     click.option(
         "--follow",
         is_flag=True,
-        help="Capture every change of the table in the export as well, from before the scan until --finish: for a table that is "
-        "written to. The table's stream is enabled if it has none.",
+        help="For a table in use: also capture every change to the table, from before the scan until --finish. Enables the table's "
+        "stream if it has none.",
     ),
     click.option(
         "--changes-only",
         is_flag=True,
-        help="With --follow: capture the changes alone, without a scan, for the way back to a table that holds the items already.",
+        help="With --follow: capture only the changes, without a scan, to roll back to a table that already holds the items.",
     ),
     click.option(
         "--finish",
         metavar="EXPORT|MOVE",
-        help="The writers have stopped: capture the last changes of the export that follows, and close it with proof. Refused "
-        "while changes arrive. Of a move: of all its tables, or of none while changes arrive for one.",
+        help="After the writers have stopped: capture the last changes, and close the export with proof that it is complete. "
+        "Refused while changes still arrive; for a move, while they arrive for any of its tables.",
     ),
     click.option(
         "--block-writes",
         is_flag=True,
-        help="With --finish: first deny writes to the table by its resource policy, until --unblock.",
+        help="With --finish: first deny writes to the table through its resource policy, until --unblock.",
     ),
     click.option(
         "--unblock",
         metavar="EXPORT|MOVE",
-        help="Restore the table's resource policy of before --block-writes.",
+        help="Restore the table's resource policy as it was before --block-writes.",
     ),
     click.option(
         "--cancel",
         metavar="EXPORT|MOVE",
-        help="Give up following the table, and disable the stream if it was enabled for that.",
+        help="Stop following the table without finishing, and disable the stream if it was enabled for this export.",
     ),
 )
 

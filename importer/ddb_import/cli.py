@@ -94,8 +94,9 @@ class RejectLimitType(click.ParamType[RejectLimit]):
     default=Engine.BATCH_WRITE.value,
     show_default=True,
     callback=lambda _, __, value: Engine(value),
-    help="batch-write loads by our own writes. import-table has DynamoDB make the table with its items, at no write capacity; bulk has it load "
-    "a table that exists. auto takes one of these where batch writes would take longer than they do; --dry-run compares them.",
+    help="batch-write writes the items itself. import-table has DynamoDB create the table with its items, which consumes no write "
+    "capacity; bulk has DynamoDB load an existing table. auto chooses one of these if batch writes would take longer; "
+    "--dry-run compares them.",
 )
 @click.option(
     "--max-wcu",
@@ -109,8 +110,8 @@ class RejectLimitType(click.ParamType[RejectLimit]):
     type=RejectLimitType(),
     default=DEFAULT_REJECT_LIMIT,
     metavar="N|P%",
-    help="End the import once DynamoDB has refused more than N items of this run for good, or P percent of those processed (from the "
-    f"first {MIN_REJECT_SAMPLE:,} on).  [default: {DEFAULT_REJECT_LIMIT}]",
+    help="End the import once DynamoDB has permanently rejected more than N items of this run, or P percent of those processed "
+    f"(after the first {MIN_REJECT_SAMPLE:,}).  [default: {DEFAULT_REJECT_LIMIT}]",
 )
 @click.option(
     "--state",
@@ -128,10 +129,10 @@ class RejectLimitType(click.ParamType[RejectLimit]):
 @click.option(
     "--follow",
     is_flag=True,
-    help="Load the base of an export that follows its table, then apply changes as they are captured, until the capture is "
-    "closed (ddb-export --finish). It may start as soon as the export has begun, and ends with 1 where no run has "
-    "exported or captured for ten minutes. Until it has ended, items may go back in time for a while, and what others write to "
-    "TABLE is overwritten.",
+    help="Load the base of an export that follows its table, then apply changes as they are captured, until the capture is closed "
+    "(ddb-export --finish). May start as soon as the export has begun; fails if no run has exported or captured anything for "
+    "ten minutes. Until it ends, items may temporarily revert to older versions, and what others write to TABLE is "
+    "overwritten.",
 )
 @click.option(
     "--base-only",
@@ -142,16 +143,16 @@ class RejectLimitType(click.ParamType[RejectLimit]):
     "--rollback-of",
     type=Location(),
     metavar="EXPORT",
-    help="Of an export that holds changes alone (ddb-export --follow --changes-only): the export of the move that is rolled back. "
-    "Its verification proves that TABLE held what the changes began with.  [default: exports beside the changes]",
+    help="For an export of changes only (ddb-export --follow --changes-only): the export of the move that is rolled back. Its "
+    "verification proves that TABLE held the items to which the changes apply.  [default: exports beside the changes]",
 )
 @create_options
 @click.option(
     "--verify",
     is_flag=True,
-    help="Compare the table with the export after the load, like ddb-verify, before time to live and the other settings of "
-    "--create-table are enabled. With --follow: with the base and all changes, once the capture is closed and they are applied; "
-    "after ddb-verify --so-far, only the items that changed since.",
+    help="After the load, compare the table with the export, like ddb-verify, before time to live and the other settings of "
+    "--create-table are enabled. With --follow: compare with the base and all changes, once the capture is closed and they "
+    "are applied; after ddb-verify --so-far, only the items that have changed since.",
 )
 @click.option(
     "--dry-run",
@@ -198,11 +199,11 @@ def command(
 ) -> None:
     """Load EXPORT (the folder that ddb-export printed, or a manifest in it) into TABLE, or every table of MOVE.
 
-    After a full export of AWS, its incremental exports may follow, in the same command or in later ones: their changes are
-    applied in the order of their windows, and a window that is missing is named.
+    A full export made by AWS may be followed by its incremental exports, in the same command or in later ones. Their changes
+    are applied in the order of their windows; a missing window is an error that names it.
 
-    Every shard is checked against the manifest, every item is written until DynamoDB confirms it. Interrupted, the same
-    command again continues where it was.
+    Every shard is checked against the manifest, and every item is retried until DynamoDB confirms it. After an interruption,
+    the same command continues where it stopped.
     """
     refuse_with_table(words, "ddb-import")
     is_move = any(map(manifests.is_move, words))

@@ -26,14 +26,14 @@ _OPTIONS: Final = (
     click.option(
         "--key",
         metavar="NAME:TYPE[,NAME:TYPE]",
-        help="With --create-table, of an export that holds no table definition, such as AWS's own: create an on-demand table with "
+        help="With --create-table, for an export without a table definition, such as AWS's own: create an on-demand table with "
         "this key, such as pk:S,sk:N.",
     ),
     click.option(
         "--definition",
         metavar="FILE",
-        help="The same by a file: the output of `aws dynamodb describe-table`, a CreateTable request, or the manifest.json of an "
-        "export.",
+        help="Like --key, but from a file: the output of `aws dynamodb describe-table`, a CreateTable request, or the "
+        "manifest.json of an export.",
     ),
     click.option(
         "--billing-mode",
@@ -65,8 +65,8 @@ _OPTIONS: Final = (
     click.option(
         "--with-resource-policy",
         is_flag=True,
-        help="With --create-table: set the resource policies of the table and its stream as well, which the export holds. They are "
-        "shown in any case; whoever wrote the export could grant access to the table with them.",
+        help="With --create-table: also set the resource policies of the table and its stream, as stored in the export. They are "
+        "always shown; whoever wrote the export could grant access to the table with them.",
     ),
     click.option(
         "--definition-only", is_flag=True, help="With --create-table: create the table but load nothing."

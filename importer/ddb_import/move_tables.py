@@ -121,14 +121,14 @@ _OPTIONS: Final = (
         multiple=True,
         type=RenameType(),
         metavar="SOURCE=DEST",
-        help="Of a move: the name of a table at the destination, or by patterns with one * of many, such as 'prod*=new*'; repeat "
-        "it for others.  [default: the source's names]",
+        help="For a move: rename a table at the destination, or many by patterns with one *, such as 'prod*=new*'; repeat for "
+        "others.  [default: the source's names]",
     ),
     click.option(
         "--only",
         multiple=True,
         metavar="PATTERN",
-        help="Of a move: only the tables whose name at the source is this one, or matches; repeat it for others.",
+        help="For a move: only the tables whose source name equals or matches PATTERN; repeat for others.",
     ),
 )
 

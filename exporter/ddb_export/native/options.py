@@ -35,24 +35,24 @@ _OPTIONS: Final = (
     click.option(
         "--since",
         metavar="EXPORT",
-        help="With --method pitr: export the changes since this export, full or incremental, which ddb-import applies after it.",
+        help="With --method pitr: export the changes since this export, full or incremental. ddb-import applies them after it.",
     ),
     click.option(
         "--every",
         type=Duration(minimum=MIN_WINDOW, maximum=MAX_WINDOW),
         metavar="DURATION",
-        help="With --method pitr: after the full export (or the one of --since), export the changes of each such while, such as 15m, "
-        "until interrupted. Each takes ten minutes or more.",
+        help="With --method pitr: after the full export (or the one given with --since), export the changes at this interval, such "
+        "as 15m, until interrupted. Each export takes ten minutes or more.",
     ),
     click.option(
         "--enable-pitr",
         is_flag=True,
-        help="With --method pitr: switch point-in-time recovery on where it is off. It costs by the size of the table and stays on.",
+        help="With --method pitr: turn on point-in-time recovery if it is off. It is billed by the size of the table and stays on.",
     ),
     click.option(
         "--filter",
         metavar="EXPRESSION",
-        help="With --method pitr: export only items for which this filter expression holds.",
+        help="With --method pitr: export only items that match this filter expression.",
     ),
     click.option(
         "--projection", metavar="EXPRESSION", help="With --method pitr: export only these attributes."
@@ -60,21 +60,21 @@ _OPTIONS: Final = (
     click.option(
         "--key-condition",
         metavar="EXPRESSION",
-        help="With --method pitr: export only items of one partition key.",
+        help="With --method pitr: export only the items of one partition key.",
     ),
     click.option(
         "--expression-attribute-names",
         "names",
         type=JsonObject(),
         metavar="JSON",
-        help='Names of the expressions, such as {"#s":"status"}.',
+        help='Attribute names used in the expressions, such as {"#s":"status"}.',
     ),
     click.option(
         "--expression-attribute-values",
         "values",
         type=JsonObject(),
         metavar="JSON",
-        help='Values of the expressions in DynamoDB JSON, such as {":s":{"S":"open"}}.',
+        help='Attribute values used in the expressions, in DynamoDB JSON, such as {":s":{"S":"open"}}.',
     ),
 )
 

@@ -76,7 +76,7 @@ Examples:
     default=MAX_DIFFERENCES,
     show_default=True,
     metavar="N",
-    help="How many differences to name in the report, and to repair; further ones are counted. Each takes 3 KB of the memory of "
+    help="How many differences to name in the report, and to repair; further ones are only counted. Each takes 3 KB of memory in "
     "every process.",
 )
 @click.option(
@@ -95,18 +95,18 @@ Examples:
 @click.option(
     "--base-only",
     is_flag=True,
-    help="Compare with the base of an export that follows its table, without the changes, which are not applied to TABLE.",
+    help="Compare with the base of an export that follows its table, without the changes, which have not been applied to TABLE.",
 )
 @click.option(
     "--so-far",
     is_flag=True,
-    help="Before ddb-export --finish: compare with the changes that are applied by now, while ddb-import --follow applies more. What "
-    "is equal then need not be compared at the cut-over, unless it changes.",
+    help="Before ddb-export --finish: compare with the changes applied so far, while ddb-import --follow applies more. Items found "
+    "equal are not compared again at the cut-over unless they change.",
 )
 @click.option(
     "--full",
     is_flag=True,
-    help="Compare all items, also those that a verification with --so-far has found equal and that did not change since.",
+    help="Compare all items, including those that a verification with --so-far found equal and that have not changed since.",
 )
 @click.option(
     "--state",
@@ -142,12 +142,12 @@ def command(
 ) -> None:
     """Prove that TABLE contains exactly the items of EXPORT, or with --tables those of the table SOURCE.
 
-    Of an export that followed its table, the items are those of its base with every change that was captured, once ddb-export
-    --finish has closed the capture; before that, --so-far compares what is applied by now. Of a MOVE, every table is compared with its export.
+    If the export followed its table, its items are those of the base with every captured change, once ddb-export --finish has
+    closed the capture; before that, --so-far compares what has been applied so far. For a MOVE, every table is compared with
+    its export.
 
-    Both sides are read once, in parallel. Where they differ, a second pass finds which items differ, and a third one finds their
-    keys; each is named in a report, after it was read again consistently. Only the verdict `identical`, exit code 0, is a
-    pass.
+    Both sides are read once, in parallel. If they differ, a second pass finds which items differ, and a third finds their
+    keys. Each is read again consistently and then named in a report. Only the verdict `identical`, exit code 0, is a pass.
     """
     source = _source(source_table, source_region, source_profile, source_role_arns)
     if source is not None:

@@ -116,11 +116,11 @@ class Command(click.Command):
                 formatter.write_dl([(names.ljust(_COLUMN), text) for names, text in rows], col_max=_COLUMN)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes how options are given by variables, then the examples and exit codes."""
+        """Writes how options are set by variables, then the examples and exit codes."""
         formatter.write_paragraph()
         formatter.write_text(
-            f"Each option can be given by an environment variable as well, such as {_example(self._variables)}; those that "
-            "let data be replaced or deleted are read from the command line alone."
+            f"Each option can also be set by an environment variable, such as {_example(self._variables)}; options that allow "
+            "data to be replaced or deleted are read from the command line only."
         )
         super().format_epilog(ctx, formatter)
 

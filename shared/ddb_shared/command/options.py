@@ -40,7 +40,7 @@ _OPTIONS: Final = (
         metavar="ARN",
         help="Role to assume, renewed for the whole run; repeat it for a chain.",
     ),
-    click.option("--external-id", metavar="ID", help="External id that the role's trust policy demands."),
+    click.option("--external-id", metavar="ID", help="External id that the role's trust policy requires."),
     click.option(
         "--role-session-name",
         metavar="NAME",
@@ -49,7 +49,7 @@ _OPTIONS: Final = (
     click.option(
         "--mfa-serial",
         metavar="ARN",
-        help="MFA device; its code is asked for once and lasts for 36 hours.",
+        help="MFA device; you are asked for its code once, and the session lasts 36 hours.",
     ),
     click.option("--s3-profile", metavar="NAME", help="Profile for S3 alone."),
     click.option(
@@ -77,8 +77,9 @@ _OPTIONS: Final = (
         "--processes",
         type=click.IntRange(1, 256),
         metavar="N",
-        show_default="one a core; small tables are worked on in the command's own process",
-        help="Worker processes; with --scheduler, how many of the cluster's to use at most.  [default there: all]",
+        show_default="one per core; small tables are processed in the command's own process",
+        help="Worker processes; with --scheduler, how many of the cluster's workers to use at most.  [default with --scheduler: "
+        "all]",
     ),
     click.option(
         "--tables-at-once",
@@ -86,8 +87,7 @@ _OPTIONS: Final = (
         default=1,
         show_default=True,
         metavar="N",
-        help="Of a move: how many tables to work on at the same time. --max-rcu and --max-wcu hold for all of them together; "
-        "the worker processes are divided among them.",
+        help="For a move: how many tables to work on at the same time. They share --max-rcu, --max-wcu and the worker processes.",
     ),
     click.option(
         "--scheduler",
@@ -106,13 +106,13 @@ _OPTIONS: Final = (
         "--report",
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Write the run's report to this HTML file as well; one is kept beside the run's state in any case.",
+        help="Also write the run's report to this HTML file; one is always kept with the run's state.",
     ),
     click.option(
         "--metrics",
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Write the progress to this file every 5 s, in Prometheus' text format, for the textfile collector.",
+        help="Write the progress to this file every 5 s, in the Prometheus text format, for the textfile collector.",
     ),
     click.option(
         "--quiet", "-q", is_flag=True, help="Show no progress and no notices; warnings and errors remain."
@@ -124,14 +124,14 @@ _OPTIONS: Final = (
         "--log-file",
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Append events, progress and logs (from info on) to this file as well.",
+        help="Also append events, progress and logs (info and above) to this file.",
     ),
     click.option(
         "--log-format",
         type=click.Choice([TEXT, JSON]),
         default=TEXT,
         show_default=True,
-        help="Form of what goes to stderr and to --log-file; json is one object a line.",
+        help="Format of stderr and --log-file; json is one object per line.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
     click.option(
