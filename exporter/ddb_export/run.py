@@ -73,7 +73,7 @@ def run_export(
     if is_following(export.storage):
         remedy = f"Within 24 hours, before the stream forgets what was not captured:\n  {resume_command(export, options)}"
     elif isinstance(options, NewExport) and options.follow:
-        raise StateError("The follow was cancelled at this moment (--cancel).", "Start a new export.")
+        raise StateError("The follow was just cancelled (--cancel).", "Start a new export.")
     stop.explain(remedy, saved=True)
     renewals = open_storage(aws.lease_s3, export.storage.url)
     activity = f"The export {export.storage.url} is already being written"

@@ -110,7 +110,7 @@ def _collect(
 def _given_definition(key: str | None, path: str | None) -> GivenDefinition | None:
     """The definition that the options give; raises UsageError."""
     if key and path:
-        raise UsageError("--key and --definition both say how the table is made.", "Leave one out.")
+        raise UsageError("--key and --definition both define the table.", "Omit one of them.")
     if path:
         return read_definition(path)
     return parse_key(key) if key else None

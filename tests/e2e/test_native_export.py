@@ -147,7 +147,7 @@ def test_a_failed_export_is_a_failure(world: NativeWorld) -> None:
     world.jobs.failure = "S3NoSuchBucket"
     result = world.export(check=False)
     assert result.exit_code == 1
-    assert "FAILED of the export" in result.stderr
+    assert "FAILED for the export" in result.stderr
     assert "S3NoSuchBucket: the test says so" in result.stderr
     assert "--bucket-owner" in result.stderr
     assert result.json()["status"] == "failed"

@@ -183,7 +183,7 @@ def _unchanged(table: Table) -> Iterator[None]:
     except ClientError as error:
         if code_of(error) == "PolicyNotFoundException":
             raise StateError(
-                f"The resource policy of table {table.name} was changed by someone else at this moment.",
+                f"The resource policy of table {table.name} was just changed by someone else.",
                 "Run the same command again.",
             ) from error
         raise

@@ -222,7 +222,7 @@ class Gate:
             self._request(self._checked_table, self._found)
             self._stop.explain(
                 self._remedy(
-                    "The stream's changes are kept for 24 hours: run the same command again before."
+                    "The stream's changes are kept for 24 hours: run the same command again within that time."
                 ),
                 saved=True,
             )

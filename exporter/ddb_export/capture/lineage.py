@@ -32,7 +32,7 @@ class ChangesLostError(StateError):
     def __init__(self, detail: str) -> None:
         super().__init__(
             f"Changes are lost: {detail} A stream keeps changes for 24 hours.",
-            "This export cannot follow its table any more. End it with --cancel, and start a new one with --follow.",
+            "This export can no longer follow its table. End it with --cancel, and start a new one with --follow.",
         )
 
 

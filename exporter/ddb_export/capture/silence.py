@@ -82,7 +82,7 @@ def read_end(storage: Storage) -> Closed | None:
     """The end of the log, None while it is open; raises StateError where it was given up meanwhile."""
     closed = log.read_closed(storage)
     if closed is not None and closed.cancelled:
-        raise StateError("The follow was cancelled at this moment (--cancel).", "Start a new export.")
+        raise StateError("The follow was just cancelled (--cancel).", "Start a new export.")
     return closed
 
 

@@ -23,7 +23,7 @@ def require_completed(state: JobState, name: str) -> None:
     """Raises ServiceError with AWS's reason, and what to do about it, unless the export is completed."""
     if state.status != COMPLETED:
         raise ServiceError(
-            f"DynamoDB says {state.status} of {name}: {failure_text(state.description)}",
+            f"DynamoDB reports {state.status} for {name}: {failure_text(state.description)}",
             failure_remedy(state.description),
         )
 
@@ -33,7 +33,7 @@ def read_aws(folder: S3Storage, state: JobState) -> AwsExport:
     export = aws_manifest.read(folder)
     if export is None:
         raise ExportError(
-            f"DynamoDB says that the export is completed, but {folder.url}{aws_manifest.SUMMARY} is not there.",
+            f"DynamoDB reports that the export is complete, but {folder.url}{aws_manifest.SUMMARY} is not there.",
             "Does something else delete in this bucket? Start a new export.",
         )
     counted, files = state.items, sum(file.item_count for file in export.files)

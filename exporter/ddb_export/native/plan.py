@@ -56,5 +56,5 @@ _DURATION: Final = (
     "no progress, and uses no read capacity. Items and size are its own numbers, up to six hours old."
 )
 _INCREMENT: Final = (
-    "An increment is charged by the changes that DynamoDB has to read, which nothing tells beforehand."
+    "An increment is charged by the changes that DynamoDB has to read, which is not known beforehand."
 )

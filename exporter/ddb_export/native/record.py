@@ -97,7 +97,7 @@ def find_started(dynamodb: Any, request: ExportRequest) -> str | None:
             if description.get("ClientToken") == request.token:
                 return arn
     raise ExportError(
-        f"The export of table {request.source.table_name} was asked for at {request.requested_at}, and DynamoDB knows no export of "
+        f"The export of table {request.source.table_name} was requested at {request.requested_at}, and DynamoDB knows no export of "
         "that request.",
         "Start a new export.",
     )

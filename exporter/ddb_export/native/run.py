@@ -118,7 +118,7 @@ def find_request(options: ResumedExport, aws: Aws) -> tuple[S3Storage, ExportReq
         request = read_request(exports, name)
         if request is None:
             raise ExportError(
-                f"No export was asked for at {options.export}.", "Give what ddb-export printed."
+                f"No export was requested at {options.export}.", "Give what ddb-export printed."
             )
         return exports, request
     folder = manifests.export_storage(aws.s3, options.export)

@@ -26,7 +26,7 @@ _REFUSALS: Final[Mapping[str, str]] = {
 }
 # A job that DynamoDB does not know: it forgets them some time after their end, and another account or Region never knew it.
 _UNKNOWN: Final = (
-    "Check the account (--profile, --role-arn) and --region. AWS does not keep its jobs for ever: compare the table with the export "
+    "Check the account (--profile, --role-arn) and --region. AWS does not keep its jobs forever: compare the table with the export "
     "(ddb-verify), or load everything again with --restart."
 )
 _GONE: Final[Mapping[str, str]] = {"ImportNotFoundException": _UNKNOWN, "ResourceNotFoundException": _UNKNOWN}
@@ -136,7 +136,7 @@ class ImportTableJob:
             else ""
         )
         raise ServiceError(
-            f"DynamoDB says {state.status} of {self.name}: {failure_text(description)} ({counts}).",
+            f"DynamoDB reports {state.status} for {self.name}: {failure_text(description)} ({counts}).",
             failure_remedy(description) + left,
         )
 
@@ -259,12 +259,12 @@ class BulkPutJob:
             )
         if state.status not in {COMPLETED, COMPLETED_WITH_ERRORS}:
             raise ServiceError(
-                f"DynamoDB says {state.status} of {self.name}: {failure_text(description)} ({counts}).",
+                f"DynamoDB reports {state.status} for {self.name}: {failure_text(description)} ({counts}).",
                 failure_remedy(description),
             )
         if processed != expected or (state.status == COMPLETED) != (failed == 0):
             raise StateError(
-                f"DynamoDB says {state.status} of {self.name}, but the counts do not add up: {counts}.",
+                f"DynamoDB reports {state.status} for {self.name}, but the counts do not add up: {counts}.",
                 f"See {self.report_url}, and compare the table with the export: ddb-verify tells which items are missing. To load everything "
                 "again, run the command with --restart.",
             )

@@ -334,7 +334,7 @@ def _require_full(storage: S3Storage, summary: aws_manifest.Summary) -> None:
     where = f"{storage.url}{AWS_SUMMARY}"
     if summary.kind != aws_manifest.FULL:
         raise ExportError(
-            f"{where} describes an {summary.kind}: the changes of a while, not a whole table.",
+            f"{where} describes an {summary.kind}: the changes of a period, not a whole table.",
             "Give it after the full export that it continues.",
         )
     if summary.output_format not in {aws_manifest.JSON, aws_manifest.ION}:

@@ -116,7 +116,7 @@ def wait_for(
 def _known(job: Job, state: JobState) -> JobState:
     if state.status not in RUNNING | _OVER:
         raise ServiceError(
-            f"DynamoDB says {state.status!r} of {job.name}; this version does not know what that means.",
+            f"DynamoDB reports {state.status!r} for {job.name}; this version does not know what that means.",
             "Look at it in the console of AWS, and use a newer version of ddb-transfer.",
         )
     return state
