@@ -70,10 +70,11 @@ def run_export(
     options, aws, export = _open(options, aws, stop)
     _warn_of_expiry(export, options, aws)
     remedy = f"Finish the export with:\n  {resume_command(export, options)}"
-    if is_following(export.storage):
+    follows = is_following(export.storage)
+    if follows:
         remedy = f"Within 24 hours, before the stream forgets what was not captured:\n  {resume_command(export, options)}"
     elif isinstance(options, NewExport) and options.follow:
-        raise StateError("The follow was just cancelled (--cancel).", "Start a new export.")
+        _require_capture(None, wanted=True)
     stop.explain(remedy, saved=True)
     renewals = open_storage(aws.lease_s3, export.storage.url)
     activity = f"The export {export.storage.url} is already being written"
@@ -85,6 +86,7 @@ def run_export(
         throttled: dict[str, int] = {}
         try:
             with following(export.storage, export.table.address, aws, stop, on_begun=on_begun) as capture:
+                _require_capture(capture, wanted=follows)
                 if complete is None:
                     before_scan()
                     throttled = _scan(export, options, aws, stop, lease, capture=capture)
@@ -103,6 +105,12 @@ def run_export(
             error.add_remedy(remedy)
             raise
     return _result(export.storage, complete, throttled, time.monotonic() - started_at)
+
+
+def _require_capture(capture: Capture | None, *, wanted: bool) -> None:
+    """Raises StateError where it is wanted and was cancelled: the base without its changes would pass for what was asked for."""
+    if wanted and capture is None:
+        raise StateError("The follow was just cancelled (--cancel).", "Start a new export.")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 from ddb_export import move, run
 from ddb_export.capture import following
 from ddb_export.options import NewExport, ResumedExport, ResumedMove
+from ddb_export.start import Export
 from ddb_shared.aws.clients import AwsOptions
 from ddb_shared.command.invocation import Invocation
 from ddb_shared.command.options import Common
@@ -146,6 +148,28 @@ def test_an_export_that_was_cancelled_as_it_began_ends(monkeypatch: pytest.Monke
     monkeypatch.setattr(run, "_warn_of_expiry", lambda *_: None)
     monkeypatch.setattr(run, "resume_command", lambda *_: "")
     aws: Any = None
+    with pytest.raises(StateError, match="cancelled"):
+        run.run_export(options, aws, Stop())
+
+
+def test_an_export_that_is_cancelled_while_it_takes_its_lease_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, a moment later: it knows already that it follows."""
+    folder: Any = MemoryFolder()
+    common: Any = None
+    options = NewExport(common=common, table="aaa", destination="s3://bucket", follow=True)
+    table: Any = SimpleNamespace(address="aaa")
+    export = Export(folder, table, table, done_items=0)
+    aws: Any = SimpleNamespace(lease_s3=None, s3=None)
+    aws.under = lambda _: aws
+    held: Any = SimpleNamespace(guard=None)
+    monkeypatch.setattr(run, "_open", lambda *_: (options, aws, export))
+    monkeypatch.setattr(run, "_warn_of_expiry", lambda *_: None)
+    monkeypatch.setattr(run, "resume_command", lambda *_: "")
+    monkeypatch.setattr(run, "open_storage", lambda *_: None)
+    monkeypatch.setattr(run, "S3Storage", lambda *_: folder)
+    monkeypatch.setattr(run, "hold", lambda *_, **__: nullcontext(held))
+    monkeypatch.setattr(run, "is_following", lambda _: True)
+    monkeypatch.setattr(run, "following", lambda *_, **__: nullcontext(None))
     with pytest.raises(StateError, match="cancelled"):
         run.run_export(options, aws, Stop())
 
